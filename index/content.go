@@ -1,0 +1,251 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"chatfs/internal/entity"
+)
+
+// SetContent gives a regular file new content, in one record: pointer, size,
+// times, version, and the queue. A staged content of an inode that still has a
+// name is queued; an entity that is overwritten goes to the history. Deleting
+// the staged bytes that were there before is the caller's.
+// Errors: ENOENT, EISDIR, EINVAL (no regular file; ShareOf has staged content).
+func (ix *Index) SetContent(ino Ino, c Content) (n Inode, err error) {
+	err = ix.store.update(func(t *tx) error {
+		if n, err = t.inode(ino); err != nil {
+			return err
+		}
+		if n.IsDir() {
+			return syscall.EISDIR
+		} else if !n.IsRegular() {
+			return syscall.EINVAL
+		}
+		next, err := t.withContent(n, c)
+		if err != nil {
+			return err
+		}
+		if err := t.replaceContent(&n, &next); err != nil {
+			return err
+		}
+		n = next
+		return t.queueContent(&n, c)
+	})
+	return n, err
+}
+
+// withContent is n with content c.
+func (t *tx) withContent(n Inode, c Content) (Inode, error) {
+	now := Now()
+	n.Staged, n.UUID, n.Image, n.Size = c.Staged, entity.UUID{}, false, c.Size
+	if c.Staged == 0 {
+		n.Size = 0
+	}
+	if c.ShareOf != nil {
+		src, err := t.inode(c.ShareOf.Ino)
+		if err != nil {
+			return n, err
+		}
+		if c.Staged != 0 || src.Staged != 0 || !src.IsRegular() {
+			return n, syscall.EINVAL
+		}
+		n.UUID, n.Image, n.Size = src.UUID, src.Image, src.Size
+	}
+	n.Version++
+	n.Mtime, n.Ctime = now, now
+	if c.Mtime != nil {
+		n.Mtime = *c.Mtime
+	}
+	return n, nil
+}
+
+// replaceContent writes next in place of n, and keeps n's entity in the history.
+func (t *tx) replaceContent(n, next *Inode) error {
+	if !n.UUID.IsZero() && n.UUID != next.UUID {
+		path, err := t.somePath(n.Ino)
+		if err != nil {
+			return err
+		}
+		t.addHistory(path, n, next.Ctime)
+		t.dropUser(n)
+	}
+	t.addUser(next)
+	t.putInode(next)
+	if next.Staged != 0 {
+		t.named = append(t.named, next.Staged)
+	}
+	return nil
+}
+
+// somePath is one of the inode's paths, "" if it has none.
+func (t *tx) somePath(ino Ino) (string, error) {
+	paths, err := t.paths(ino, 1)
+	if len(paths) == 0 {
+		return "", err
+	}
+	return paths[0], err
+}
+
+func userKey(u entity.UUID, ino Ino) []byte {
+	return be64(append(make([]byte, 0, 24), u[:]...), uint64(ino))
+}
+
+func (t *tx) addUser(n *Inode) {
+	if !n.UUID.IsZero() {
+		t.put(bucketUsers, userKey(n.UUID, n.Ino), present)
+	}
+}
+
+func (t *tx) dropUser(n *Inode) {
+	if !n.UUID.IsZero() {
+		t.del(bucketUsers, userKey(n.UUID, n.Ino))
+	}
+}
+
+// queueContent puts the inode's staged content into the queue in place of what
+// it had there.
+func (t *tx) queueContent(n *Inode, c Content) error {
+	if err := t.unqueue(n.Ino); err != nil || n.Staged == 0 || n.Nlink == 0 {
+		return err
+	}
+	t.enqueue(&QueueEntry{Ino: n.Ino, Version: n.Version, Staged: n.Staged, Size: n.Size,
+		Queued: n.Ctime.Time(), Failed: c.Failed, Never: c.Failed != ""})
+	return nil
+}
+
+// queued reads the inode's queue entry.
+func (t *tx) queued(ino Ino) (q QueueEntry, ok bool, err error) {
+	v := t.get(bucketQueue, inoKey(ino))
+	if v == nil {
+		return q, false, nil
+	}
+	q, err = decodeQueueEntry(ino, v)
+	return q, err == nil, err
+}
+
+func (st *Stats) count(q *QueueEntry, sign int64) {
+	if q.Failed != "" {
+		st.FailedCount += sign
+		st.FailedBytes += sign * q.Size
+		return
+	}
+	st.Queued += sign
+	st.QueuedBytes += sign * q.Size
+}
+
+func (t *tx) enqueue(q *QueueEntry) {
+	t.put(bucketQueue, inoKey(q.Ino), encodeQueueEntry(q))
+	t.addStats(func(st *Stats) { st.count(q, 1) })
+}
+
+func (t *tx) unqueue(ino Ino) error {
+	q, ok, err := t.queued(ino)
+	if ok {
+		t.del(bucketQueue, inoKey(ino))
+		t.addStats(func(st *Stats) { st.count(&q, -1) })
+	}
+	return err
+}
+
+// requeue changes the entry of a version; one of another version is left alone.
+func (ix *Index) requeue(ino Ino, version uint64, change func(*QueueEntry)) error {
+	return ix.store.update(func(t *tx) error {
+		q, ok, err := t.queued(ino)
+		if err != nil || !ok || q.Version != version {
+			return err
+		}
+		if err := t.unqueue(ino); err != nil {
+			return err
+		}
+		change(&q)
+		t.enqueue(&q)
+		return nil
+	})
+}
+
+// Queue lists all that is queued, the failed included, the oldest first.
+func (ix *Index) Queue() (list []QueueEntry, err error) {
+	err = ix.store.view(func(t *tx) error {
+		list, err = t.queue()
+		return err
+	})
+	slices.SortStableFunc(list, func(a, b QueueEntry) int { return a.Queued.Compare(b.Queued) })
+	return list, err
+}
+
+func (t *tx) queue() (list []QueueEntry, err error) {
+	t.scan(bucketQueue, "", "", func(k string, v []byte) bool {
+		var q QueueEntry
+		if q, err = decodeQueueEntry(keyIno([]byte(k)), v); err != nil {
+			err = fmt.Errorf("queue entry %x: %w", k, err)
+			return false
+		}
+		list = append(list, q)
+		return true
+	})
+	return list, err
+}
+
+// QueueEntry reads the inode's entry; ok is false if it has none.
+func (ix *Index) QueueEntry(ino Ino) (q QueueEntry, ok bool, err error) {
+	err = ix.store.view(func(t *tx) error { q, ok, err = t.queued(ino); return err })
+	return q, ok, err
+}
+
+// Failed notes that the version can't be uploaded, and why.
+func (ix *Index) Failed(ino Ino, version uint64, reason string) error {
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Failed, q.Reason = reason, "" })
+}
+
+// Attempted notes an upload that failed for a while, and why.
+func (ix *Index) Attempted(ino Ino, version uint64, reason string) error {
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Reason = reason })
+}
+
+// RetryFailed makes all that failed wait for its upload again, but for what can
+// never be sent, and tells how many these are.
+func (ix *Index) RetryFailed() (retried int, err error) {
+	err = ix.store.update(func(t *tx) error {
+		retried = 0
+		list, err := t.queue()
+		for _, q := range list {
+			if q.Failed == "" || q.Never || err != nil {
+				continue
+			}
+			err = t.unqueue(q.Ino)
+			q.Failed, q.Reason, q.Attempts, q.Queued = "", "", 0, time.Now()
+			t.enqueue(&q)
+			retried++
+		}
+		return err
+	})
+	return retried, err
+}
+
+// StagedInUse maps each staged content that an inode has to that inode. What
+// else is staged can be deleted.
+func (ix *Index) StagedInUse() (map[StagedID]Ino, error) {
+	used := map[StagedID]Ino{}
+	err := ix.store.view(func(t *tx) (err error) {
+		for _, b := range [...]bucket{bucketQueue, bucketOrphans} {
+			t.scan(b, "", "", func(k string, _ []byte) bool {
+				var n Inode
+				if n, err = t.inode(keyIno([]byte(k))); err != nil {
+					return false
+				}
+				if n.Staged != 0 {
+					used[n.Staged] = n.Ino
+				}
+				return true
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return used, err
+}

@@ -1,0 +1,245 @@
+package index
+
+import (
+	"encoding/binary"
+	"strings"
+	"syscall"
+	"time"
+
+	"chatfs/internal/entity"
+)
+
+// Uploaded records an entity that the service has taken, and if the inode still
+// has this version of its content, turns its content from staged to that entity
+// and takes it off the queue: one record. Version, mtime and ctime stay, since
+// the content is the same. If the version has passed, the entity goes to the
+// history and committed is false.
+func (ix *Index) Uploaded(ino Ino, version uint64, e entity.Entity, image bool) (committed bool, err error) {
+	err = ix.store.update(func(t *tx) error {
+		committed = false
+		if err := t.putEntity(e, image); err != nil {
+			return err
+		}
+		n, err := t.inode(ino)
+		if err != nil && err != syscall.ENOENT {
+			return err
+		}
+		now := Now()
+		if err != nil || n.Version != version || n.Staged == 0 {
+			if n.UUID == e.UUID {
+				return nil // told twice
+			}
+			path, err := t.somePath(ino)
+			old := Inode{UUID: e.UUID, Size: e.Size, Mode: n.Mode, Mtime: now}
+			t.addHistory(path, &old, now)
+			return err
+		}
+		n.Staged, n.UUID, n.Image = 0, e.UUID, image
+		t.putInode(&n)
+		t.addUser(&n)
+		if n.Nlink == 0 {
+			t.addHistory("", &n, now)
+		}
+		committed = true
+		return t.unqueue(ino)
+	})
+	return committed, err
+}
+
+// putEntity records e. What is known already and e lacks is kept: the secret
+// above all.
+func (t *tx) putEntity(e entity.Entity, image bool) error {
+	r := entityRecord{Entity: e, image: image, thumb: -1}
+	old, err := t.entity(e.UUID)
+	if err != nil && err != syscall.ENOENT {
+		return err
+	}
+	if err == nil {
+		r.thumb, r.expired = old.thumb, old.expired
+		if e.Secret.IsZero() {
+			r.Secret = old.Secret
+		}
+		if e.Digest.IsZero() {
+			r.Digest = old.Digest
+		}
+	}
+	t.storeEntity(&r)
+	return nil
+}
+
+func (t *tx) storeEntity(r *entityRecord) {
+	t.put(bucketEntities, r.UUID[:], encodeEntity(r))
+	if r.Digest.IsZero() {
+		return
+	}
+	key := digestKey(r.Digest, r.Restricted(), r.UUID)
+	if r.expired {
+		t.del(bucketDigests, key)
+	} else {
+		t.put(bucketDigests, key, present)
+	}
+}
+
+func digestPrefix(d entity.Digest, restricted bool) []byte {
+	b := append(make([]byte, 0, 49), d[:]...)
+	if restricted {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func digestKey(d entity.Digest, restricted bool, u entity.UUID) []byte {
+	return append(digestPrefix(d, restricted), u[:]...)
+}
+
+func (t *tx) entity(u entity.UUID) (entityRecord, error) {
+	v := t.get(bucketEntities, u[:])
+	if v == nil {
+		return entityRecord{}, syscall.ENOENT
+	}
+	return decodeEntity(u, v)
+}
+
+// Entity reads an entity with its secret. ENOENT if the index has none such.
+func (ix *Index) Entity(u entity.UUID) (entity.Entity, error) {
+	r, err := ix.entity(u)
+	return r.Entity, err
+}
+
+func (ix *Index) entity(u entity.UUID) (r entityRecord, err error) {
+	err = ix.store.view(func(t *tx) error { r, err = t.entity(u); return err })
+	return r, err
+}
+
+// ByDigest finds the newest entity of a content that has not expired, as far as
+// MarkExpired was told.
+func (ix *Index) ByDigest(d entity.Digest, restricted bool) (e entity.Entity, ok bool, err error) {
+	err = ix.store.view(func(t *tx) error {
+		for _, k := range t.keys(bucketDigests, digestPrefix(d, restricted)) {
+			u := entity.UUID([]byte(k[len(k)-16:]))
+			r, err := t.entity(u)
+			if err != nil {
+				return err
+			}
+			if !ok || r.UUID.Time().After(e.UUID.Time()) {
+				e, ok = r.Entity, true
+			}
+		}
+		return nil
+	})
+	return e, ok, err
+}
+
+// changeEntity changes what is noted of an entity. ENOENT if there is none.
+func (ix *Index) changeEntity(u entity.UUID, change func(*entityRecord)) error {
+	return ix.store.update(func(t *tx) error {
+		r, err := t.entity(u)
+		if err != nil {
+			return err
+		}
+		change(&r)
+		t.storeEntity(&r)
+		return nil
+	})
+}
+
+// MarkExpired notes that the service has forgotten an entity: ByDigest leaves
+// it out. Its secret is kept.
+func (ix *Index) MarkExpired(u entity.UUID) error {
+	return ix.changeEntity(u, func(r *entityRecord) { r.expired = true })
+}
+
+// Expired tells whether MarkExpired was told of the entity.
+func (ix *Index) Expired(u entity.UUID) (bool, error) {
+	r, err := ix.entity(u)
+	return r.expired, err
+}
+
+// ThumbSize is the size of the entity's thumbnail in bytes, if it is known.
+func (ix *Index) ThumbSize(u entity.UUID) (int64, bool) {
+	r, err := ix.entity(u)
+	return r.thumb, err == nil && r.thumb >= 0
+}
+
+// SetThumbSize notes the size of the entity's thumbnail in bytes.
+func (ix *Index) SetThumbSize(u entity.UUID, size int64) error {
+	return ix.changeEntity(u, func(r *entityRecord) { r.thumb = size })
+}
+
+// References tells whether an inode's content is this entity.
+func (ix *Index) References(u entity.UUID) (used bool, err error) {
+	err = ix.store.view(func(t *tx) error { used = t.any(bucketUsers, u[:]); return nil })
+	return used, err
+}
+
+// Users lists the inodes whose content is this entity.
+func (ix *Index) Users(u entity.UUID) (inos []Ino, err error) {
+	err = ix.store.view(func(t *tx) error {
+		for _, k := range t.keys(bucketUsers, u[:]) {
+			inos = append(inos, keyIno([]byte(k[16:])))
+		}
+		return nil
+	})
+	return inos, err
+}
+
+// Entities lists all entities that come after the given uuid, n at most, in the
+// order of their uuids' bytes.
+func (ix *Index) Entities(after entity.UUID, n int) (list []entity.Entity, err error) {
+	err = ix.store.view(func(t *tx) error {
+		t.scan(bucketEntities, "", string(after[:])+"\x00", func(k string, v []byte) bool {
+			var r entityRecord
+			if r, err = decodeEntity(entity.UUID([]byte(k)), v); err != nil {
+				return false
+			}
+			list = append(list, r.Entity)
+			return len(list) < n
+		})
+		return err
+	})
+	return list, err
+}
+
+func (t *tx) addHistory(path string, n *Inode, now Time) {
+	key, value := encodeVersion(&Version{Path: path, UUID: n.UUID, Size: n.Size, Mtime: n.Mtime, Mode: n.Mode, Replaced: now.Time()})
+	t.put(bucketHistory, key, value)
+}
+
+// History lists the contents that a path had, the oldest first. Path "" has
+// those of files that were unlinked while their upload was under way.
+func (ix *Index) History(path string) (list []Version, err error) {
+	err = ix.store.view(func(t *tx) error {
+		t.scan(bucketHistory, path+"\x00", "", func(k string, v []byte) bool {
+			var ver Version
+			if ver, err = decodeVersion([]byte(k), v); err != nil {
+				return false
+			}
+			if ver.Path == path {
+				list = append(list, ver)
+			}
+			return true
+		})
+		return err
+	})
+	return list, err
+}
+
+// PurgeHistory removes the versions that were replaced before the given time,
+// and tells how many. The entities and their secrets stay.
+func (ix *Index) PurgeHistory(before time.Time) (purged int, err error) {
+	err = ix.store.update(func(t *tx) error {
+		var old []string
+		t.scan(bucketHistory, "", "", func(k string, _ []byte) bool {
+			if at := len(k) - 24; at > 0 && int64(binary.BigEndian.Uint64([]byte(k[at:]))) < before.UnixNano() {
+				old = append(old, strings.Clone(k))
+			}
+			return true
+		})
+		for _, k := range old {
+			t.del(bucketHistory, []byte(k))
+		}
+		purged = len(old)
+		return nil
+	})
+	return purged, err
+}

@@ -1,0 +1,327 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// FileName is the database's name in the index's directory.
+	FileName = "index.db"
+	// mapBytes of address space keep bbolt from waiting for readers when its
+	// file grows, up to this size: see bbolt's Options.InitialMmapSize.
+	mapBytes = 1 << 30
+	// lockWait bounds the wait for a process that is just ending.
+	lockWait = 300 * time.Millisecond
+)
+
+// Options of [Open]. The zero Options are good.
+type Options struct {
+	// SyncStaged makes the bytes of these staged contents durable. It is called,
+	// with no index lock held, before anything that names them becomes so. Ids
+	// whose files are gone are no error.
+	SyncStaged func([]StagedID) error
+	// CommitInterval is how long changes wait at most for their commit to the
+	// database; they are in the journal meanwhile. Default: one second.
+	CommitInterval time.Duration
+	// Salvage opens an index whose journal is damaged: what comes before the
+	// damage is replayed and the journal's files are kept as damaged-*.
+	Salvage bool
+	Log     *logrus.Entry
+
+	hooks      hooks
+	migrations []migration // nil: the program's own
+}
+
+// An Index is open and in use by this process alone. Its methods may be called
+// from any goroutine.
+type Index struct {
+	store    *store
+	recovery Recovery
+
+	stagedMu    sync.Mutex
+	nextStaged  StagedID
+	stagedLimit StagedID
+
+	stop chan struct{}
+	done chan struct{} // the committer ended
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the index in dir, and makes it if there is none (0700, the
+// database 0600). It replays what the journal has and tells so in Recovery.
+// Errors: ErrLocked, ErrNewerSchema, *ErrDamaged, or the disk's.
+func Open(dir string, o Options) (*Index, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the index: %w", err)
+	}
+	db, err := openBolt(filepath.Join(dir, FileName), o)
+	if err != nil {
+		return nil, err
+	}
+	ix, err := openOn(db, dir, o)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	go ix.commitLoop(o.CommitInterval)
+	return ix, nil
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.CommitInterval <= 0 {
+		o.CommitInterval = time.Second
+	}
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = logrus.NewEntry(l)
+	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
+	var err error
+	if o.hooks.bootID == "" {
+		o.hooks.bootID, err = readBootID()
+	}
+	return o, err
+}
+
+func openBolt(path string, o Options) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         lockWait,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: mapBytes,
+		NoStatistics:    true,
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, &ErrDamaged{File: path, What: err.Error(), Err: err}
+	case err != nil:
+		return nil, fmt.Errorf("open the index: %w", err)
+	}
+	if err := prepare(db, path, o.migrations); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// openOn recovers and starts on a database that is open and of our schema.
+func openOn(db *bolt.DB, dir string, o Options) (*Index, error) {
+	s := &store{
+		db: db, log: o.Log, syncStaged: o.SyncStaged, hooks: o.hooks, dir: dir,
+		active: new(overlay), frozen: new(overlay), named: map[StagedID]uint64{},
+		dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
+	}
+	s.room, s.syncDone = sync.NewCond(&s.mu), sync.NewCond(&s.syncMu)
+	ix := &Index{store: s, stop: make(chan struct{}), done: make(chan struct{})}
+	if err := ix.recover(o.Salvage); err != nil {
+		return nil, fmt.Errorf("open the index: %w", err)
+	}
+	if err := ix.loadCounters(); err != nil {
+		return nil, errors.Join(err, s.closeSegments())
+	}
+	if err := ix.forgetOrphans(); err != nil {
+		return nil, errors.Join(err, s.closeSegments())
+	}
+	return ix, nil
+}
+
+// recover brings bbolt up to the journal's end and starts a new journal.
+func (ix *Index) recover(salvage bool) error {
+	s := ix.store
+	var applied uint64
+	if err := s.view(func(t *tx) error { applied = t.metaUint(metaApplied); return nil }); err != nil {
+		return err
+	}
+	p, err := readJournal(s.dir, s.hooks.bootID, applied, salvage)
+	if err != nil {
+		return err
+	}
+	if err := s.replay(p, applied); err != nil {
+		return err
+	}
+	if err := p.clear(s.dir); err != nil {
+		return err
+	}
+	ix.recovery = p.found
+	g, err := s.createSegment(p.next)
+	if err != nil {
+		return err
+	}
+	if err := s.startSegment(g); err != nil {
+		return errors.Join(err, g.discard())
+	}
+	return nil
+}
+
+// replay commits the journal's records, and the highest number seen so that
+// dropped ones are never taken for new ones.
+func (s *store) replay(p *replay, applied uint64) error {
+	for _, r := range p.records {
+		changes, err := r.changes()
+		if err != nil {
+			return fmt.Errorf("record %d of the journal: %w", r.seq, err)
+		}
+		for _, c := range changes {
+			s.active.Set(c.key, c.value)
+		}
+	}
+	s.seq, s.changed, s.frozenSeq, s.committed = p.lastSeq, p.lastSeq, p.lastSeq, p.lastSeq
+	s.synced = p.lastSeq
+	if p.lastSeq == applied {
+		return nil
+	}
+	if err := s.makeDurable(stagedIn(s.active)); err != nil {
+		return err
+	}
+	s.frozen, s.active = s.active, s.frozen
+	if err := s.writeFrozen(); err != nil {
+		return fmt.Errorf("commit what the journal has: %w", err)
+	}
+	s.frozen = new(overlay)
+	return nil
+}
+
+// stagedIn are the staged contents that inodes in o have.
+func stagedIn(o *overlay) (ids []StagedID) {
+	o.Ascend(string([]byte{byte(bucketInodes)}), func(k string, v []byte) bool {
+		if k[0] != byte(bucketInodes) {
+			return false
+		}
+		if n, err := decodeInode(keyIno([]byte(k[1:])), v); v != nil && err == nil && n.Staged != 0 {
+			ids = append(ids, n.Staged)
+		}
+		return true
+	})
+	return ids
+}
+
+func (ix *Index) loadCounters() error {
+	return ix.store.view(func(t *tx) error {
+		ix.store.nextIno = max(Ino(t.metaUint(metaIno)), Root+1)
+		ix.store.inoLimit = ix.store.nextIno
+		ix.nextStaged = max(StagedID(t.metaUint(metaStaged)), 1)
+		ix.stagedLimit = ix.nextStaged
+		return nil
+	})
+}
+
+// forgetOrphans drops the inodes that were unlinked and open when the last
+// process ended: nobody can reach them any more.
+func (ix *Index) forgetOrphans() error {
+	var orphans []string
+	err := ix.store.view(func(t *tx) error { orphans = t.keys(bucketOrphans, nil); return nil })
+	for _, k := range orphans {
+		id, ferr := ix.Forget(keyIno([]byte(k)))
+		if err = errors.Join(err, ferr); err != nil {
+			return fmt.Errorf("forget unlinked inodes: %w", err)
+		}
+		ix.recovery.Orphans++
+		if id != 0 {
+			ix.recovery.Staged = append(ix.recovery.Staged, id)
+		}
+	}
+	return err
+}
+
+// Recovery tells what Open found.
+func (ix *Index) Recovery() Recovery { return ix.recovery }
+
+// commitLoop commits once changes are an interval old, or many.
+func (ix *Index) commitLoop(interval time.Duration) {
+	defer close(ix.done)
+	s := ix.store
+	for {
+		select {
+		case <-s.dirty:
+		case <-ix.stop:
+			return
+		}
+		timer := time.NewTimer(interval)
+		select {
+		case <-timer.C:
+		case <-s.full:
+			timer.Stop()
+		case <-ix.stop:
+			timer.Stop()
+			return
+		}
+		if s.commit() != nil {
+			notify(s.dirty) // commit has told the log
+		}
+	}
+}
+
+// Sync returns when everything before it is durable: it outlives the loss of
+// power. Many callers at once share one fdatasync.
+func (ix *Index) Sync() error { return ix.store.sync() }
+
+// Close commits everything and lets go of the files. Later calls of any method
+// answer ErrClosed. Nothing is lost if it fails: the journal has it.
+func (ix *Index) Close() error {
+	ix.closeOnce.Do(func() {
+		close(ix.stop)
+		<-ix.done
+		ix.closeErr = ix.store.close()
+	})
+	return ix.closeErr
+}
+
+func (s *store) close() error {
+	err := s.commit()
+	s.mu.Lock()
+	s.closed = true
+	s.room.Broadcast()
+	clean := err == nil && s.active.Len() == 0 && s.frozen.Len() == 0
+	s.mu.Unlock()
+	if clean {
+		err = s.segments[len(s.segments)-1].discard()
+	}
+	return errors.Join(err, s.closeSegments(), s.db.Close())
+}
+
+func (s *store) closeSegments() (err error) {
+	for _, g := range s.segments {
+		err = errors.Join(err, g.close())
+	}
+	return err
+}
+
+// NextStaged gives an id that no staged content ever had. Ids are noted in
+// blocks; should the journal fail, they are still unique within the process,
+// and the naming of one fails.
+func (ix *Index) NextStaged() StagedID {
+	ix.stagedMu.Lock()
+	defer ix.stagedMu.Unlock()
+	id := ix.nextStaged
+	ix.nextStaged++
+	if id < ix.stagedLimit {
+		return id
+	}
+	limit := id + idBlock
+	err := ix.store.update(func(t *tx) error {
+		t.putMetaUint(metaStaged, uint64(limit))
+		return nil
+	})
+	if err == nil {
+		ix.stagedLimit = limit
+	}
+	return id
+}
