@@ -59,6 +59,9 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 	if c.Mtime != nil {
 		n.Mtime = *c.Mtime
 	}
+	if c.Ctime != nil {
+		n.Ctime = *c.Ctime
+	}
 	return n, nil
 }
 
@@ -112,7 +115,7 @@ func (t *tx) queueContent(n *Inode, c Content) error {
 		return err
 	}
 	t.enqueue(&QueueEntry{Ino: n.Ino, Version: n.Version, Staged: n.Staged, Size: n.Size,
-		Queued: n.Ctime.Time(), Failed: c.Failed, Never: c.Failed != ""})
+		Queued: time.Now(), Failed: c.Failed, Never: c.Failed != ""})
 	return nil
 }
 

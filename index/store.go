@@ -45,6 +45,7 @@ type store struct {
 	committed      uint64              // the last record that bbolt has
 	named          map[StagedID]uint64 // contents not known durable, and the record that names them
 	segments       []*segment          // oldest first; the last is written to
+	waiting        []deferred          // for their record to be durable, oldest first
 	nextIno        Ino                 // to be given next
 	inoLimit       Ino                 // the index notes that numbers below are given
 	recordBuf      []byte
@@ -309,7 +310,9 @@ func (s *store) dropFrozen(ids []StagedID) error {
 	}
 	old := s.segments[:n:n]
 	s.segments = append([]*segment(nil), s.segments[n:]...)
+	due := s.takeDue()
 	s.mu.Unlock()
+	due.run()
 	var errs []error
 	for _, g := range old { // the oldest first: what is left is always the journal's end
 		errs = append(errs, g.discard())

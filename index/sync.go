@@ -82,9 +82,52 @@ func (s *store) syncRound() error {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.synced = max(s.synced, target)
+	due := s.takeDue()
+	s.mu.Unlock()
+	due.run()
 	return nil
+}
+
+// A deferred waits for a record to be durable.
+type deferred struct {
+	seq uint64
+	f   func()
+}
+
+type deferreds []deferred
+
+func (d deferreds) run() {
+	for _, w := range d {
+		w.f()
+	}
+}
+
+// takeDue takes out what waited for records that are durable now. s.mu is
+// held.
+func (s *store) takeDue() deferreds {
+	n := 0
+	for n < len(s.waiting) && s.waiting[n].seq <= s.synced {
+		n++
+	}
+	due := s.waiting[:n:n]
+	s.waiting = s.waiting[n:]
+	return due
+}
+
+// OnDurable runs f once all changes so far are durable, which takes as long as
+// the next Sync or commit: f may destroy what an older state of the index
+// needs. f runs with no lock held, and not at all if the process ends before.
+func (ix *Index) OnDurable(f func()) {
+	s := ix.store
+	s.mu.Lock()
+	if wait := s.changed; s.synced < wait && !s.closed {
+		s.waiting = append(s.waiting, deferred{wait, f})
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	f()
 }
 
 func (s *store) writeMarker(ids []StagedID, target uint64) ([]*segment, error) {
