@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"chatfs/index"
+)
+
+// A report is what chatfs status shows.
+type report struct {
+	Mountpoint string       `json:"mountpoint,omitempty"` // "" while not mounted
+	PID        int          `json:"pid,omitempty"`
+	Since      time.Time    `json:"since,omitzero"`
+	Profile    string       `json:"profile"`
+	StateDir   string       `json:"state_dir"`
+	CacheDir   string       `json:"cache_dir,omitempty"`
+	Service    string       `json:"service"`
+	Address    string       `json:"address,omitempty"`
+	Close      string       `json:"close,omitempty"`
+	Inodes     int          `json:"inodes"` // files, directories, symlinks
+	Waiting    int          `json:"waiting"`
+	Bytes      int64        `json:"waiting_bytes"`
+	Uploading  int          `json:"uploading"`
+	Local      int          `json:"local"` // never sent under their names
+	Failed     []failedFile `json:"failed,omitempty"`
+	Retrying   []failedFile `json:"retrying,omitempty"`
+	CacheBytes int64        `json:"cache_bytes"`
+	CacheLimit int64        `json:"cache_limit,omitempty"`
+}
+
+// A failedFile could not be uploaded, for good or till now.
+type failedFile struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	Reason string `json:"reason"`
+	Tries  int    `json:"tries,omitempty"`
+}
+
+// report tells of the session.
+func (s *session) report() (*report, error) {
+	r := &report{Mountpoint: s.mountpoint, PID: os.Getpid(), Since: s.started, Profile: s.profile.name,
+		StateDir: s.profile.state, CacheDir: s.profile.cache, Service: s.service.name, Address: s.service.base,
+		Close: s.options.close.value, CacheLimit: int64(s.options.cacheSize)}
+	err := r.count(s.index, func(e index.QueueEntry) (state, reason string) {
+		return string(s.transfer.State(e.Ino)), s.transfer.ErrorOf(e.Ino)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.CacheBytes, err = diskUsage(s.profile.cache)
+	return r, err
+}
+
+// count fills in what the index knows; stateOf tells of an entry's upload.
+func (r *report) count(x *index.Index, stateOf func(index.QueueEntry) (state, reason string)) error {
+	stats, err := x.Stats()
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	queue, err := x.Queue()
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	r.Inodes = int(stats.Inodes)
+	for _, e := range queue {
+		state, reason := stateOf(e)
+		switch {
+		case e.Failed != "":
+			r.Failed = append(r.Failed, failedFile{pathOf(x, e.Ino), e.Size, e.Failed, e.Attempts})
+			continue
+		case state == "local":
+			r.Local++
+			continue
+		case state == "uploading":
+			r.Uploading++
+		}
+		r.Waiting++
+		r.Bytes += e.Size
+		if e.Attempts > 0 && reason != "" {
+			r.Retrying = append(r.Retrying, failedFile{pathOf(x, e.Ino), e.Size, reason, e.Attempts})
+		}
+	}
+	return nil
+}
+
+// pathOf is one of an inode's paths, relative to the mount point.
+func pathOf(x *index.Index, ino index.Ino) string {
+	paths, err := x.Paths(ino)
+	if err != nil || len(paths) == 0 {
+		return fmt.Sprintf("(inode %d, without a name)", ino)
+	}
+	return strings.TrimPrefix(paths[0], "/")
+}
+
+// print writes the report for a person.
+func (r *report) print(w io.Writer) {
+	if r.Mountpoint != "" {
+		fmt.Fprintf(w, "%s: mounted for %s by process %d, close means %s\n", r.Mountpoint, time.Since(r.Since).Round(time.Second), r.PID, r.Close)
+	} else {
+		fmt.Fprintf(w, "profile %s: not mounted\n", r.Profile)
+	}
+	service := r.Service
+	if r.Address != "" && r.Address != service {
+		service += ", at " + r.Address
+	}
+	fmt.Fprintf(w, "  service   %s\n", service)
+	fmt.Fprintf(w, "  profile   %s (%s)\n", r.Profile, r.StateDir)
+	fmt.Fprintf(w, "  tree      %d files, directories and links\n", max(r.Inodes-1, 0))
+	fmt.Fprintf(w, "  queue     %s (%s) waiting, %d of them uploading, %d failed, %d local\n",
+		plural(r.Waiting, "file"), formatSize(r.Bytes), r.Uploading, len(r.Failed), r.Local)
+	if r.CacheLimit > 0 {
+		fmt.Fprintf(w, "  cache     %s of %s\n", formatSize(r.CacheBytes), formatSize(r.CacheLimit))
+	}
+	printFiles(w, "failed", r.Failed)
+	printFiles(w, "retrying", r.Retrying)
+}
+
+// maxListed bounds the list of files on a terminal; --json has all.
+const maxListed = 50
+
+func printFiles(w io.Writer, word string, files []failedFile) {
+	for i, f := range files {
+		if i == maxListed {
+			fmt.Fprintf(w, "  … and %d more (chatfs status --json)\n", len(files)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %-9s %q (%s): %s\n", word, f.Path, formatSize(f.Size), f.Reason)
+	}
+}

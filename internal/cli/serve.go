@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"chatfs/remote/service"
+)
+
+// serveOptions are the flags of chatfs serve.
+type serveOptions struct {
+	listen, data, org, app string
+	tlsCert, tlsKey        string
+	maxSize                byteSize
+	expireAfter            time.Duration
+	rps                    float64
+	faults                 string
+	logLevel               choice
+}
+
+func newServe() *cobra.Command {
+	o := &serveOptions{maxSize: 10 << 20, logLevel: choice{"info", []string{"debug", "info", "warning", "error"}}}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service alone, for other programs and for tests",
+		Long: `Serve the chatfiles REST API: users, tokens, files, thumbnails. It listens on
+loopback unless told otherwise, keeps its data between runs, and prints its
+address. The app's own credentials are in a file (0600) in the data directory.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := loadSettings(cmd); err != nil {
+				return err
+			}
+			return o.run(cmd)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	f.StringVar(&o.data, "data", "", "data `directory` (default: serve in the state directory)")
+	f.StringVar(&o.org, "org", "demo", "organization, the first part of the path")
+	f.StringVar(&o.app, "app", "chatfs", "app, the second part of the path")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate `file` (PEM), for https")
+	f.StringVar(&o.tlsKey, "tls-key", "", "its key's `file` (PEM)")
+	f.Var(&o.maxSize, "max-size", "largest file taken")
+	f.DurationVar(&o.expireAfter, "expire-after", 0, "age at which files expire; 0 is never")
+	f.Float64Var(&o.rps, "rps", 0, "requests a second that are let through; 0 is any number")
+	f.StringVar(&o.faults, "faults", "", "faults to inject, for tests (see docs/operations.md)")
+	f.Var(&o.logLevel, "log-level", "what is logged")
+	return cmd
+}
+
+func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
+	faults, err := service.ParseFaults(o.faults)
+	if err != nil {
+		return service.Config{}, fail(exitUsage, "--faults: %w", err)
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		return service.Config{}, fail(exitUsage, "--tls-cert and --tls-key belong together")
+	}
+	if o.data == "" {
+		o.data = filepath.Join(stateRoot(), "serve")
+	}
+	log := newLogger(cmd.ErrOrStderr(), o.logLevel.value)
+	return service.Config{Dir: o.data, Org: o.org, App: o.app, Listen: o.listen, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
+		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, Faults: faults,
+		Log: logrus.NewEntry(log)}, nil
+}
+
+// shutdownPatience is what requests have to end.
+const shutdownPatience = 10 * time.Second
+
+func (o *serveOptions) run(cmd *cobra.Command) error {
+	conf, err := o.config(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	s, err := service.Start(conf)
+	if err != nil {
+		return err
+	}
+	id, _ := s.Credentials()
+	fmt.Fprintf(cmd.OutOrStdout(), "Serving %s\n  client id %s (its secret is in %s)\n  stop      Ctrl-C\n", s.Base(), id, s.CredentialsFile())
+	<-ctx.Done()
+	stop() // a second signal ends at once
+	grace, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+	defer cancel()
+	return s.Shutdown(grace)
+}

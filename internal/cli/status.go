@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"chatfs/index"
+	"chatfs/internal/blob"
+	"chatfs/internal/control"
+)
+
+func newStatus() *cobra.Command {
+	o, asJSON := &mountOptions{}, false
+	cmd := &cobra.Command{
+		Use:   "status [DIR]",
+		Short: "Show a tree's service, queue, failures and cache",
+		Long: `Show what a mounted tree does: its service, what waits for upload, what failed
+and why, and its cache. Without DIR it is the tree of the profile, or the only
+one that is mounted. A profile that is not mounted is read from the disk.
+
+Exit code: 0, or 9 if some files could not be uploaded.`,
+		Args: atMostOneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := findTarget(cmd, o, args)
+			if err != nil {
+				return err
+			}
+			r, err := t.status(cmd)
+			if err != nil {
+				return err
+			}
+			return r.show(cmd.OutOrStdout(), asJSON)
+		},
+	}
+	o.profile.register(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// status asks the process, or reads the profile if there is none.
+func (t *target) status(cmd *cobra.Command) (*report, error) {
+	var r report
+	err := t.ask(cmd, control.Request{Op: control.OpStatus}, func(e control.Event) error {
+		return json.Unmarshal(e.Status, &r)
+	})
+	if err == nil {
+		return &r, nil
+	}
+	if exitCode(err) != exitNotMounted {
+		return nil, err
+	}
+	if _, missing := os.Stat(t.profile.state); missing != nil {
+		return nil, fail(exitNotMounted, "%s: nothing is mounted, and nothing is kept in %s", t.name, t.profile.state)
+	}
+	return t.profile.reportAtRest()
+}
+
+// reportAtRest reads a profile that no process has mounted.
+func (p *profile) reportAtRest() (_ *report, err error) {
+	r := &report{Profile: p.name, StateDir: p.state, CacheDir: p.cache}
+	x, closeIndex, err := p.openAtRest()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeIndex()) }()
+	if r.Service, err = p.boundTo(); err != nil {
+		return nil, err
+	}
+	return r, r.count(x, func(index.QueueEntry) (state, reason string) { return "staged", "" })
+}
+
+// openAtRest opens the index of a profile that nobody has mounted, and locks
+// the profile until close.
+func (p *profile) openAtRest() (x *index.Index, close func() error, err error) {
+	if _, err := os.Stat(p.state); err != nil {
+		return nil, nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
+	}
+	if p.cache == "" { // of a mount that is known by its note alone
+		p.cache = p.state
+	}
+	if err := p.open(); err != nil {
+		return nil, nil, err
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	blobs, err := blob.Open(blob.Options{StateDir: p.state, CacheDir: p.cache, Log: log.WithField("area", "blob")})
+	if err != nil {
+		return nil, nil, errors.Join(err, p.close())
+	}
+	if x, err = openIndex(p, blobs, log); err != nil {
+		return nil, nil, errors.Join(err, blobs.Close(), p.close())
+	}
+	return x, func() error { return errors.Join(x.Close(), blobs.Close(), p.close()) }, nil
+}
+
+// show prints the report; failed uploads are its exit code.
+func (r *report) show(w io.Writer, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		r.print(w)
+	}
+	if n := len(r.Failed); n > 0 {
+		return &exitError{code: exitFailed, err: errors.New("some files failed"), said: true}
+	}
+	return nil
+}
