@@ -20,6 +20,9 @@ const (
 	// mapBytes of address space keep bbolt from waiting for readers when its
 	// file grows, up to this size: see bbolt's Options.InitialMmapSize.
 	mapBytes = 1 << 30
+	// growBytes is how far bbolt's file grows beyond what it needs. bbolt's own
+	// 16 MiB would be the size of a small index, with so large a map.
+	growBytes = 1 << 20
 	// lockWait bounds the wait for a process that is just ending.
 	lockWait = 300 * time.Millisecond
 )
@@ -116,6 +119,7 @@ func openBolt(path string, o Options) (*bolt.DB, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open the index: %w", err)
 	}
+	db.AllocSize = growBytes
 	if err := prepare(db, path, o.migrations); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
