@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sort"
 	"strings"
@@ -30,6 +31,7 @@ type tx struct {
 	active, frozen *overlay
 	bolt           *bolt.Tx // opened when first needed
 	buckets        [bucketCount]*bolt.Bucket
+	cursors        [bucketCount]*bolt.Cursor // for get alone
 	keyBuf         []byte
 	changes        []change // sorted by key
 	named          []StagedID
@@ -77,8 +79,22 @@ func (t *tx) get(b bucket, key []byte) []byte {
 	if v, ok := t.frozen.Get(k); ok {
 		return v
 	}
-	if bk := t.bucket(b); bk != nil {
-		return bk.Get(key)
+	return t.getBolt(b, key)
+}
+
+// getBolt seeks with one cursor a table: bbolt's own Get makes one each time.
+func (t *tx) getBolt(b bucket, key []byte) []byte {
+	c := t.cursors[b]
+	if c == nil {
+		bk := t.bucket(b)
+		if bk == nil {
+			return nil
+		}
+		c = bk.Cursor()
+		t.cursors[b] = c
+	}
+	if k, v := c.Seek(key); bytes.Equal(k, key) && k != nil {
+		return v
 	}
 	return nil
 }
