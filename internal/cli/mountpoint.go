@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// statTimeout bounds the question whether a mount answers. A FUSE mount
+// askTimeout bounds the question whether a mount answers. A FUSE mount
 // whose process hangs would hold us for ever.
-const statTimeout = 5 * time.Second
+const askTimeout = 5 * time.Second
 
 // prepareMountpoint checks that dir can be mounted on and answers its
 // resolved path. What a crash left mounted there is unmounted, and said.
@@ -34,7 +34,7 @@ func prepareMountpoint(dir string, say io.Writer) (string, error) {
 		if m == nil {
 			return path, checkEmpty(path)
 		}
-		if err := statBounded(path); !errors.Is(err, unix.ENOTCONN) {
+		if err := askBounded(path); !errors.Is(err, unix.ENOTCONN) {
 			return "", alreadyMounted(path, m, err)
 		}
 		if err := detach(path); err != nil {
@@ -91,25 +91,25 @@ func mountAt(path string) (*mountinfo.Info, error) {
 	return all[len(all)-1], nil
 }
 
-// statBounded asks a mount for its root, at most for statTimeout: then it is
+// askBounded asks a mount for its space, at most for askTimeout: then it is
 // ETIMEDOUT, and the question goes on in its own goroutine until the kernel
-// answers it, since stat(2) can't be called off.
-func statBounded(path string) error {
+// answers it, since statfs(2) can't be called off.
+func askBounded(path string) error {
 	done := make(chan error, 1)
 	go func() {
-		var st unix.Stat_t
-		done <- unix.Stat(path, &st)
+		var st unix.Statfs_t // stat(2) may be answered by the kernel's cache
+		done <- unix.Statfs(path, &st)
 	}()
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(statTimeout):
+	case <-time.After(askTimeout):
 		return unix.ETIMEDOUT
 	}
 }
 
 // isDead tells whether the mount at path has lost its process.
-func isDead(path string) bool { return errors.Is(statBounded(path), unix.ENOTCONN) }
+func isDead(path string) bool { return errors.Is(askBounded(path), unix.ENOTCONN) }
 
 func alreadyMounted(path string, m *mountinfo.Info, answer error) error {
 	what := m.FSType + " (" + m.Source + ")"

@@ -15,13 +15,14 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"chatfs/internal/entity"
 	"chatfs/remote"
 	"chatfs/remote/service"
 )
 
 // loginPatience bounds the proof of the credentials at start: a mount has to
 // come up without a network too.
-const loginPatience = 10 * time.Second
+const loginPatience = 4 * time.Second
 
 // serviceFlags choose the service and how to speak to it.
 type serviceFlags struct {
@@ -47,7 +48,21 @@ func (o *serviceFlags) check() error {
 			return fail(exitUsage, "--ca-cert: %w", err)
 		}
 	}
-	return nil
+	return o.checkAddress()
+}
+
+// checkAddress asks the client whether it would take the address, before
+// anything is looked for or made.
+func (o *serviceFlags) checkAddress() error {
+	if o.remote == "" {
+		return nil
+	}
+	client, err := remote.New(remote.Config{Base: o.remote, InsecureHTTP: o.insecureHTTP, CACert: o.caCert,
+		Token: entity.NewSecret("none yet")})
+	if err != nil {
+		return fail(exitUsage, "--remote %s: %w", redact(o.remote), err)
+	}
+	return client.Close()
 }
 
 // endpoint is the service that a command speaks to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"chatfs/index"
 	"chatfs/internal/blob"
 	"chatfs/internal/control"
+	"chatfs/internal/transfer"
 )
 
 func newStatus() *cobra.Command {
@@ -71,7 +73,16 @@ func (p *profile) reportAtRest() (_ *report, err error) {
 	if r.Service, err = p.boundTo(); err != nil {
 		return nil, err
 	}
-	return r, r.count(x, func(index.QueueEntry) (state, reason string) { return "staged", "" })
+	local, err := localOnly(nil) // what --local-only added is not known now
+	if err != nil {
+		return nil, err
+	}
+	return r, r.count(x, func(e index.QueueEntry) (state, reason string) {
+		if local(path.Base(pathOf(x, e.Ino))) {
+			return string(transfer.StateLocal), ""
+		}
+		return string(transfer.StateStaged), ""
+	})
 }
 
 // openAtRest opens the index of a profile that nobody has mounted, and locks

@@ -30,7 +30,7 @@ func (b *byteSize) Set(s string) error {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || v < 0 || v*u.factor >= math.MaxInt64 {
+		if err != nil || !(v >= 0 && v*u.factor < math.MaxInt64) {
 			break
 		}
 		*b = byteSize(v * u.factor)
