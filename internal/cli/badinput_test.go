@@ -142,7 +142,7 @@ func TestNewerIndex(t *testing.T) {
 func TestWithoutFUSE(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	out, code := p.exec("unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev && exec "+command+" mount "+p.dir)
+	out, code := p.exec("unshare", "-mr", "sh", "-c", "mount -t tmpfs none /dev && exec "+command+" mount "+p.dir)
 	if code != noFUSE || !strings.Contains(out, "no /dev/fuse") {
 		t.Errorf("exit code %d: %s", code, out)
 	}

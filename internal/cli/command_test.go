@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // another user runs it too
+		panic(err)
+	}
 	command = filepath.Join(dir, "chatfs")
 	if out, err := exec.Command("go", "build", "-o", command, "chatfs").CombinedOutput(); err != nil {
 		panic(string(out))

@@ -183,10 +183,10 @@ func (s *session) remains() remains {
 
 // err is the session's outcome: nil when all is at the service.
 func (r remains) err() error {
-	failed := fmt.Sprintf("%s could not be uploaded and stay%s on this computer (chatfs status tells why)",
-		plural(r.failed, "file"), map[bool]string{true: "s"}[r.failed == 1])
-	waiting := fmt.Sprintf("%s (%s) wait%s for upload; they resume at the next mount",
-		plural(r.waiting, "file"), formatSize(r.waitingBytes), map[bool]string{true: "s"}[r.waiting == 1])
+	failed := fmt.Sprintf("%s could not be uploaded and %s on this computer (chatfs status tells why)",
+		plural(r.failed, "file"), number(r.failed, "stays", "stay"))
+	waiting := fmt.Sprintf("%s (%s) %s at the next mount", plural(r.waiting, "file"), formatSize(r.waitingBytes),
+		number(r.waiting, "waits for upload; it resumes", "wait for upload; they resume"))
 	switch {
 	case r.problem != nil:
 		return fmt.Errorf("what is left to upload can't be told: %w", r.problem)

@@ -38,7 +38,7 @@ func TestOfflineQueueOutlivesMounts(t *testing.T) {
 	p.put(".a.swp", "local")
 	p.expect(ok, "1 file (5 B) waiting", "status", p.dir)
 	r.signal(syscall.SIGINT)
-	r.wait(waiting, "1 file (5 B) waits for upload; they resume at the next mount")
+	r.wait(waiting, "1 file (5 B) waits for upload; it resumes at the next mount")
 	p.expect(ok, "1 file (5 B) waiting", "status", "--profile", "org-app")
 	r = p.mount(append(offline, "--drain-timeout", "1h")...)
 	p.want("a.txt", "hello")

@@ -169,9 +169,18 @@ func (e *endpoint) login(ctx context.Context) (warning string, err error) {
 	case errors.Is(err, remote.ErrNotFound):
 		return "", fail(exitUsage, "%s: the service knows no such org and app: %w", e.name, err)
 	case unreachable(err):
-		return fmt.Sprintf("%s can't be reached now (%v): what is here works, uploads wait", e.name, err), nil
+		return fmt.Sprintf("%s can't be reached now (%v): what is here works, uploads wait", e.name, innermost(err)), nil
 	}
 	return "", fail(exitCredentials, "%s refused the credentials (%s, from %s): %w", e.name, e.creds, e.creds.origin, err)
+}
+
+// innermost is the network's part of an error, without the request's.
+func innermost(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op
+	}
+	return err
 }
 
 // unreachable tells whether trying again later may help.

@@ -140,3 +140,11 @@ func plural(n int, word string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }
+
+// number is the word for one, or that for another number of things.
+func number(n int, one, other string) string {
+	if n == 1 {
+		return one
+	}
+	return other
+}
