@@ -1,0 +1,98 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"chatfs/internal/entity"
+)
+
+// A Body is a content as it arrives. A body that is cut, or stalls, ends in a
+// temporary error, never in io.EOF.
+type Body struct {
+	Length int64 // bytes; -1 where the service does not tell
+
+	client *Client
+	resp   *http.Response
+	ctx    context.Context // the caller's
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	n      int64
+}
+
+// Download asks for an entity's content, or its thumbnail. It returns with
+// the beginning of the answer; the caller closes the body. Beginning the
+// answer is repeated as other requests are, the body is not.
+func (c *Client) Download(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*Body, error) {
+	var b *Body
+	err := c.do(ctx, call{c.down, func(ctx context.Context) (*http.Request, error) {
+		if b != nil {
+			b.cancel(nil) // the try before
+		}
+		b = &Body{client: c, ctx: ctx}
+		ctx, b.cancel = context.WithCancelCause(ctx)
+		return c.downloadRequest(ctx, u, secret, thumb)
+	}}, func(resp *http.Response) error {
+		b.begin(resp)
+		return nil
+	})
+	if err != nil {
+		if b != nil {
+			b.cancel(nil)
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL(u), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/octet-stream")
+	if !secret.IsZero() {
+		req.Header.Set("share-secret", secret.Reveal())
+	}
+	if thumb {
+		setThumbnail(req)
+	}
+	return req, nil
+}
+
+func (b *Body) begin(resp *http.Response) {
+	b.resp, b.Length = resp, resp.ContentLength
+	patience := b.client.ProgressTimeout
+	b.timer = time.AfterFunc(patience, func() { b.cancel(errStalled) })
+	b.timer.Stop()
+}
+
+// Read gives what has arrived. Only waiting for the service counts as a
+// stall, not the time between two Reads.
+func (b *Body) Read(p []byte) (int, error) {
+	b.timer.Reset(b.client.ProgressTimeout)
+	n, err := b.resp.Body.Read(p)
+	b.timer.Stop()
+	b.n += int64(n)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF) && (b.Length < 0 || b.n == b.Length):
+		return n, io.EOF
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("%d of %d bytes came", b.n, b.Length)
+	}
+	return n, b.client.broken(b.ctx, b.resp.Request, err)
+}
+
+// Close ends the download.
+func (b *Body) Close() error {
+	b.timer.Stop()
+	err := b.resp.Body.Close()
+	b.cancel(nil)
+	return err
+}
