@@ -1,0 +1,208 @@
+package transfer
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"chatfs/index"
+)
+
+// A job is what the uploader knows of one file beyond the index's queue.
+type job struct {
+	ino      index.Ino
+	due      time.Time
+	at       int // in the heap; -1: not there
+	holds    int // writers that keep it from being sent
+	attempts int // since the last success
+	local    bool
+	err      error // of the last attempt
+
+	running bool
+	version uint64 // of the content that is being sent
+	again   bool   // it changed meanwhile
+	cancel  context.CancelFunc
+}
+
+// uploader orders the jobs by when they are due.
+type uploader struct {
+	mu       sync.Mutex
+	jobs     map[index.Ino]*job
+	due      dueHeap
+	draining bool
+	news     chan struct{}      // closed and replaced whenever a job changes
+	same     singleflight.Group // uploads by digest
+}
+
+func (u *uploader) init() {
+	u.jobs = make(map[index.Ino]*job)
+	u.news = make(chan struct{})
+}
+
+// tell wakes whoever waits for a job, or for a job's end. The caller holds mu.
+func (u *uploader) tell() {
+	close(u.news)
+	u.news = make(chan struct{})
+}
+
+// job gives ino's job, made if need be. The caller holds mu.
+func (u *uploader) job(ino index.Ino) *job {
+	j := u.jobs[ino]
+	if j == nil {
+		j = &job{ino: ino, at: -1}
+		u.jobs[ino] = j
+	}
+	return j
+}
+
+// schedule has j sent at due, unless it is held or running. The caller holds
+// mu.
+func (u *uploader) schedule(j *job, due time.Time) {
+	j.due = due
+	switch {
+	case j.running:
+		j.again = true
+	case j.holds > 0:
+	case j.at >= 0:
+		heap.Fix(&u.due, j.at)
+	default:
+		heap.Push(&u.due, j)
+	}
+	u.tell()
+}
+
+// rest takes j out of the order. The caller holds mu.
+func (u *uploader) rest(j *job) {
+	if j.at >= 0 {
+		heap.Remove(&u.due, j.at)
+	}
+	if j.holds == 0 && !j.running && !j.local && j.err == nil {
+		delete(u.jobs, j.ino)
+	}
+	u.tell()
+}
+
+func (u *uploader) add(ino index.Ino, due time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.schedule(u.job(ino), due)
+}
+
+// next waits for the first job to be due and marks it as running; nil once
+// ctx has ended.
+func (u *uploader) next(ctx context.Context) *job {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for ctx.Err() == nil {
+		var wait time.Duration = time.Hour
+		if len(u.due) > 0 {
+			j := u.due[0]
+			if wait = time.Until(j.due); wait <= 0 || u.draining && j.attempts == 0 {
+				heap.Pop(&u.due)
+				j.running, j.again = true, false
+				return j
+			}
+		}
+		u.wait(ctx, wait)
+	}
+	return nil
+}
+
+// wait gives mu up until something changes, the time is over or ctx ends.
+func (u *uploader) wait(ctx context.Context, d time.Duration) {
+	news := u.news
+	u.mu.Unlock()
+	timer := time.NewTimer(d)
+	select {
+	case <-news:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	timer.Stop()
+	u.mu.Lock()
+}
+
+// Hold keeps ino's content from being sent, as a writer may change it. An
+// upload under way is cancelled; when Hold returns it has ended.
+func (t *Transfer) Hold(ino index.Ino) {
+	u := &t.uploads
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	j := u.job(ino)
+	j.holds++
+	if j.at >= 0 {
+		heap.Remove(&u.due, j.at)
+	}
+	for j.running {
+		if j.cancel != nil {
+			j.cancel()
+		}
+		u.wait(context.Background(), time.Hour)
+	}
+}
+
+// Unhold ends one Hold. With the last, the content is due again after the
+// settling delay.
+func (t *Transfer) Unhold(ino index.Ino) {
+	t.uploads.mu.Lock()
+	j := t.uploads.job(ino)
+	j.holds--
+	t.uploads.mu.Unlock()
+	t.Wake(ino)
+}
+
+// Wake tells that ino's queue entry is new, changed or gone, or that its
+// name changed.
+func (t *Transfer) Wake(ino index.Ino) {
+	e, queued, err := t.Index.QueueEntry(ino)
+	u := &t.uploads
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil && (!queued || e.Failed != "") {
+		j := u.job(ino)
+		if j.running && j.cancel != nil {
+			j.cancel()
+		}
+		j.local = false
+		if !queued {
+			j.err = nil
+		}
+		u.rest(j)
+		return
+	}
+	j := u.job(ino)
+	j.local = false
+	if j.running && j.version != e.Version && j.cancel != nil {
+		j.cancel()
+	}
+	u.schedule(j, time.Now().Add(t.Settle))
+}
+
+// dueHeap is a heap of jobs by due.
+type dueHeap []*job
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push and Pop are container/heap's.
+func (h *dueHeap) Push(x any) {
+	j := x.(*job)
+	j.at = len(*h)
+	*h = append(*h, j)
+}
+
+// Pop removes the last job.
+func (h *dueHeap) Pop() any {
+	old := *h
+	j := old[len(old)-1]
+	*h = old[:len(old)-1]
+	j.at = -1
+	return j
+}

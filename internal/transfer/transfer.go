@@ -1,0 +1,148 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"chatfs/index"
+	"chatfs/internal/blob"
+	"chatfs/internal/entity"
+	"chatfs/remote"
+)
+
+// Kinds of failure, as the service's client tells them.
+var (
+	ErrUnauthorized = remote.ErrUnauthorized
+	ErrForbidden    = remote.ErrForbidden
+	ErrNotFound     = remote.ErrNotFound
+	ErrExpired      = remote.ErrExpired
+	ErrTooLarge     = remote.ErrTooLarge
+	ErrThrottled    = remote.ErrThrottled
+	ErrPlanLimit    = remote.ErrPlanLimit
+	ErrUnavailable  = remote.ErrUnavailable
+	ErrMalformed    = remote.ErrMalformed
+)
+
+// Remote is what the service is asked for.
+type Remote interface {
+	Upload(context.Context, remote.UploadRequest) (entity.Entity, error)
+	Download(context.Context, entity.UUID, entity.Secret, bool) (*remote.Body, error)
+}
+
+// Config is what a Transfer consists of. Index, Blobs and Remote are
+// required.
+type Config struct {
+	Index  *index.Index
+	Blobs  *blob.Store
+	Remote Remote
+
+	Uploads      int           // at once; 0 is 16
+	Settle       time.Duration // rest of a content before its upload
+	Unrestricted bool          // upload without share-secret
+	LocalOnly    func(name string) bool
+	ReadTimeout  time.Duration // bound of a download without any progress; 0 is 30 s
+	// Changed is told, with no lock held, of a file whose content moved to
+	// the service or failed to.
+	Changed func(index.Ino)
+	Log     *logrus.Entry
+}
+
+// A State is what user.chatfs.state tells.
+type State string
+
+// The states of a file's content.
+const (
+	StateEmpty     State = "empty"
+	StateStaged    State = "staged"
+	StateUploading State = "uploading"
+	StateUploaded  State = "uploaded"
+	StateFailed    State = "failed"
+	StateLocal     State = "local"
+)
+
+// A Transfer owns the goroutines that move bytes.
+type Transfer struct {
+	Config
+	uploads uploader
+	fetches fetcher
+
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+}
+
+// New makes a Transfer; Start sets it to work.
+func New(c Config) *Transfer {
+	if c.Uploads == 0 {
+		c.Uploads = 16
+	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = 30 * time.Second
+	}
+	if c.LocalOnly == nil {
+		c.LocalOnly = func(string) bool { return false }
+	}
+	if c.Changed == nil {
+		c.Changed = func(index.Ino) {}
+	}
+	if c.Log == nil {
+		c.Log = logrus.NewEntry(logrus.StandardLogger())
+	}
+	t := &Transfer{Config: c}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.uploads.init()
+	t.fetches.init()
+	return t
+}
+
+// Start removes staged files that nothing names, takes up the queue and
+// begins to work it off.
+func (t *Transfer) Start() error {
+	if err := t.removeStrays(); err != nil {
+		return err
+	}
+	queue, err := t.Index.Queue()
+	if err != nil {
+		return fmt.Errorf("queue of uploads: %w", err)
+	}
+	for _, e := range queue {
+		t.uploads.add(e.Ino, e.Queued)
+	}
+	for range t.Uploads {
+		t.ended.Go(t.work)
+	}
+	return nil
+}
+
+// removeStrays removes staged files of content that never came to be a
+// file's, or no longer is.
+func (t *Transfer) removeStrays() error {
+	used, err := t.Index.StagedInUse()
+	if err != nil {
+		return fmt.Errorf("staged content: %w", err)
+	}
+	ids, err := t.Blobs.ListStaged()
+	if err != nil {
+		return fmt.Errorf("staged content: %w", err)
+	}
+	for _, id := range ids {
+		if _, is := used[index.StagedID(id)]; !is {
+			if err := t.Blobs.RemoveStaged(id); err != nil {
+				return fmt.Errorf("staged content: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Close ends all transfers at once and waits for their goroutines. The queue
+// stays.
+func (t *Transfer) Close() error {
+	t.stop()
+	t.ended.Wait()
+	return nil
+}

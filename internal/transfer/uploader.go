@@ -1,0 +1,375 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/gabriel-vasile/mimetype"
+
+	"chatfs/index"
+	"chatfs/internal/blob"
+	"chatfs/internal/entity"
+	"chatfs/remote"
+)
+
+// work is one of the pool: it sends what is due until Close.
+func (t *Transfer) work() {
+	for {
+		j := t.uploads.next(t.ctx)
+		if j == nil {
+			return
+		}
+		what, err := t.attempt(j)
+		t.finish(j, what, err)
+	}
+}
+
+// outcome is what became of one attempt.
+type outcome int
+
+const (
+	sent    outcome = iota // or nothing to send any more
+	stays                  // its names keep it local
+	stopped                // held, changed or closing: not the attempt's fault
+	retry                  // it failed in a way that may pass
+	refused                // it failed for good
+)
+
+// attempt sends j's content and records what became of it.
+func (t *Transfer) attempt(j *job) (outcome, error) {
+	e, queued, err := t.Index.QueueEntry(j.ino)
+	switch {
+	case err != nil:
+		return retry, err
+	case !queued || e.Failed != "":
+		return sent, nil
+	}
+	name, local, err := t.nameOf(j.ino)
+	if err != nil || name == "" {
+		return stopped, err
+	}
+	if local {
+		return stays, nil
+	}
+	ctx, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	if !t.started(j, e.Version, cancel) {
+		return stopped, nil
+	}
+	err = t.send(ctx, e, name)
+	switch {
+	case err == nil:
+		return sent, nil
+	case ctx.Err() != nil:
+		return stopped, nil
+	case permanent(err):
+		return refused, errors.Join(err, t.Index.Failed(e.Ino, e.Version, err.Error()))
+	}
+	return retry, errors.Join(err, t.Index.Attempted(e.Ino, e.Version, err.Error()))
+}
+
+// started notes what is being sent, unless a writer came first.
+func (t *Transfer) started(j *job, version uint64, cancel context.CancelFunc) bool {
+	u := &t.uploads
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	j.version, j.cancel = version, cancel
+	return j.holds == 0
+}
+
+// maxPause caps the pause between attempts.
+const maxPause = time.Minute
+
+// finish ends an attempt: j rests, or is due again.
+func (t *Transfer) finish(j *job, what outcome, err error) {
+	u := &t.uploads
+	u.mu.Lock()
+	j.running, j.cancel, j.err = false, nil, err
+	j.local = what == stays
+	again := j.again
+	switch what {
+	case sent, refused:
+		j.attempts = 0
+		if what == sent {
+			t.networkWorks()
+		}
+	case retry:
+		j.attempts++
+		again = true
+		j.due = time.Now().Add(pause(j.attempts))
+	case stopped:
+		again = true
+	}
+	if again && j.holds == 0 {
+		u.schedule(j, j.due)
+	} else {
+		u.rest(j)
+	}
+	u.mu.Unlock()
+	if what == retry {
+		t.Log.WithError(err).Warnf("%s: upload failed; it is tried again", t.describe(j.ino))
+	}
+	if what == refused {
+		t.Log.WithError(err).Errorf("%s: upload failed for good; the file stays here", t.describe(j.ino))
+	}
+	if what == sent || what == refused {
+		t.Changed(j.ino)
+	}
+}
+
+// networkWorks has those that wait after a failure tried at once. The caller
+// holds uploads.mu.
+func (t *Transfer) networkWorks() {
+	now := time.Now()
+	for _, j := range slices.Clone(t.uploads.due) {
+		if j.attempts > 0 {
+			j.attempts = 0
+			t.uploads.schedule(j, now)
+		}
+	}
+}
+
+// pause is exponential with full jitter, from half a second on.
+func pause(attempts int) time.Duration {
+	most := min(time.Second<<min(attempts-1, 10), maxPause)
+	return most/2 + rand.N(most/2)
+}
+
+// permanent tells whether trying again cannot help.
+func permanent(err error) bool {
+	return errors.Is(err, remote.ErrTooLarge) || errors.Is(err, remote.ErrPlanLimit) || errors.Is(err, remote.ErrForbidden)
+}
+
+func (t *Transfer) describe(ino index.Ino) string {
+	if paths, err := t.Index.Paths(ino); err == nil && len(paths) > 0 {
+		return paths[0]
+	}
+	return fmt.Sprintf("inode %d (no name)", ino)
+}
+
+// nameOf gives the name that an upload bears, and whether all of the file's
+// names are such as stay local.
+func (t *Transfer) nameOf(ino index.Ino) (name string, local bool, err error) {
+	paths, err := t.Index.Paths(ino)
+	for _, p := range paths {
+		if name = path.Base(p); !t.LocalOnly(name) {
+			return name, false, nil
+		}
+	}
+	return name, len(paths) > 0, err
+}
+
+// send uploads a staged content, or finds the entity of an equal one, and
+// commits it.
+func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) error {
+	digest, image, err := t.examine(e)
+	if err != nil {
+		return err
+	}
+	// Equal contents that are due together are sent once.
+	v, err, _ := t.uploads.same.Do(digest.String(), func() (any, error) { return t.entityFor(ctx, e, name, digest) })
+	if err != nil {
+		return err
+	}
+	committed, err := t.Index.Uploaded(e.Ino, e.Version, v.(entity.Entity), image)
+	if err != nil || !committed {
+		return err
+	}
+	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: v.(entity.Entity).UUID}); err != nil {
+		t.Log.WithError(err).Warnf("%s: the cache could not take it; it will be fetched when it is read", t.describe(e.Ino))
+	}
+	t.Index.OnDurable(func() {
+		if err := t.Blobs.RemoveStaged(uint64(e.Staged)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Log.WithError(err).Warn("cannot remove a staged file; the next mount will")
+		}
+	})
+	return nil
+}
+
+// entityFor finds or makes the entity that has the content.
+func (t *Transfer) entityFor(ctx context.Context, e index.QueueEntry, name string, digest entity.Digest) (entity.Entity, error) {
+	known, found, err := t.Index.ByDigest(digest, !t.Unrestricted)
+	if err != nil || found {
+		return known, err
+	}
+	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: e.Size, Restricted: !t.Unrestricted,
+		Open: func() (io.ReadCloser, error) { return t.Blobs.OpenStaged(uint64(e.Staged)) }})
+	ent.Size, ent.Digest = e.Size, digest
+	return ent, err
+}
+
+// pictures are the forms that the service makes thumbnails of.
+var pictures = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff"}
+
+// examine reads a staged content: its digest, and whether it is a picture.
+func (t *Transfer) examine(e index.QueueEntry) (entity.Digest, bool, error) {
+	file, err := t.Blobs.OpenStaged(uint64(e.Staged))
+	if err != nil {
+		return entity.Digest{}, false, err
+	}
+	defer file.Close()
+	kind, err := mimetype.DetectReader(io.NewSectionReader(file, 0, e.Size))
+	if err != nil {
+		return entity.Digest{}, false, err
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, io.NewSectionReader(file, 0, e.Size))
+	if err == nil && n != e.Size {
+		err = fmt.Errorf("staged content %d has %d of %d bytes", e.Staged, n, e.Size)
+	}
+	return entity.Digest(h.Sum(nil)), slices.ContainsFunc(pictures, kind.Is), err
+}
+
+// State tells where ino's content is.
+func (t *Transfer) State(ino index.Ino) State {
+	e, queued, err := t.Index.QueueEntry(ino)
+	if err == nil && !queued {
+		in, err := t.Index.Get(ino)
+		if err == nil && !in.UUID.IsZero() {
+			return StateUploaded
+		}
+		return StateEmpty
+	}
+	if e.Failed != "" {
+		return StateFailed
+	}
+	if _, local, err := t.nameOf(ino); err == nil && local {
+		return StateLocal
+	}
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	if j := t.uploads.jobs[ino]; j != nil && j.running {
+		return StateUploading
+	}
+	return StateStaged
+}
+
+// ErrorOf tells why ino's upload failed, for good or last; "" if it did not.
+func (t *Transfer) ErrorOf(ino index.Ino) string {
+	e, queued, err := t.Index.QueueEntry(ino)
+	if err != nil || !queued {
+		return ""
+	}
+	if e.Failed != "" {
+		return e.Failed
+	}
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	if j := t.uploads.jobs[ino]; j != nil && j.err != nil {
+		return j.err.Error()
+	}
+	return ""
+}
+
+// Wait returns once ino's content is at the service (nil), stays local (nil)
+// or failed for good (the error), or ctx ends. It skips the settling delay.
+func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
+	for {
+		t.uploads.mu.Lock()
+		j := t.uploads.job(ino)
+		news, last := t.uploads.news, j.err
+		if j.at >= 0 && j.attempts == 0 && time.Until(j.due) > 0 {
+			t.uploads.schedule(j, time.Now())
+			news = t.uploads.news
+		}
+		t.uploads.mu.Unlock()
+		switch t.State(ino) {
+		case StateEmpty, StateUploaded, StateLocal:
+			return nil
+		case StateFailed:
+			if last != nil {
+				return last
+			}
+			return fmt.Errorf("upload: %s: %w", t.ErrorOf(ino), ErrForbidden)
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.ctx.Done():
+			return fmt.Errorf("unmounting: %w", ErrUnavailable)
+		}
+	}
+}
+
+// Progress is what is left to upload.
+type Progress struct {
+	Files int
+	Bytes int64
+}
+
+// progressEvery is how often Drain tells its progress, at most.
+const progressEvery = 200 * time.Millisecond
+
+// Drain returns once the queue is at rest, but for what failed for good or
+// stays local; or with ctx's error. It skips settling delays. progress may be
+// nil.
+func (t *Transfer) Drain(ctx context.Context, progress func(Progress)) error {
+	t.setDraining(true)
+	defer t.setDraining(false)
+	for {
+		t.uploads.mu.Lock()
+		news := t.uploads.news
+		t.uploads.mu.Unlock()
+		left, err := t.left()
+		if err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(left)
+		}
+		if left.Files == 0 {
+			return nil
+		}
+		if err := t.pauseFor(ctx, news); err != nil {
+			return err
+		}
+	}
+}
+
+// pauseFor waits for news, but not so that progress is told too often.
+func (t *Transfer) pauseFor(ctx context.Context, news <-chan struct{}) error {
+	timer := time.NewTimer(progressEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-news:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (t *Transfer) setDraining(on bool) {
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	t.uploads.draining = on
+	t.uploads.tell()
+}
+
+func (t *Transfer) left() (Progress, error) {
+	queue, err := t.Index.Queue()
+	if err != nil {
+		return Progress{}, err
+	}
+	var p Progress
+	for _, e := range queue {
+		if e.Failed != "" {
+			continue
+		}
+		if _, local, err := t.nameOf(e.Ino); err == nil && local {
+			continue
+		}
+		p.Files++
+		p.Bytes += e.Size
+	}
+	return p, nil
+}
