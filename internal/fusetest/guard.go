@@ -1,0 +1,106 @@
+package fusetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"go.uber.org/goleak"
+)
+
+// patience is how long what ends by itself (an idle connection's goroutine,
+// the release of a last handle) may take after the test, before it counts as
+// left behind.
+const patience = 10 * time.Second
+
+// Guard fails the test if, after its cleanups, a FUSE mount, goroutine or
+// file descriptor is left that was not there at the call. Call it first.
+func Guard(t testing.TB) {
+	t.Helper()
+	mountsBefore, fdsBefore := mounts(t), descriptors(t)
+	ignore := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		if err := goroutines(ignore); err != nil {
+			t.Errorf("goroutines left behind: %v", err)
+		}
+		settle(t, "mounts", mountsBefore, mounts)
+		settle(t, "file descriptors", fdsBefore, descriptors)
+	})
+}
+
+// goroutines looks, again and again until patience ends, for goroutines that
+// ignore does not name. One look of goleak's takes up to half a second.
+func goroutines(ignore goleak.Option) error {
+	for end := time.Now().Add(patience); ; {
+		err := goleak.Find(ignore)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// settle compares what is there now with what was there before, again and
+// again until patience ends.
+func settle(t testing.TB, what string, before map[string]bool, now func(testing.TB) map[string]bool) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		left = left[:0]
+		for k := range now(t) {
+			if !before[k] {
+				left = append(left, k)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			break
+		}
+	}
+	sort.Strings(left)
+	t.Errorf("%s left behind:\n%s", what, strings.Join(left, "\n"))
+}
+
+func mounts(t testing.TB) map[string]bool {
+	t.Helper()
+	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		return !strings.HasPrefix(i.FSType, "fuse."), false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := make(map[string]bool)
+	for _, i := range infos {
+		set[i.Mountpoint] = true
+	}
+	return set
+}
+
+// descriptors lists this process's open files, but for pipes of the Go
+// runtime and of go-fuse's pool, and the /dev/null that this pool is emptied
+// into, which live as long as the process.
+func descriptors(t testing.TB) map[string]bool {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := make(map[string]bool)
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
+		if err != nil || strings.HasPrefix(to, "pipe:") || strings.HasPrefix(to, "anon_inode:") || to == os.DevNull || strings.HasSuffix(to, "/fd") {
+			continue
+		}
+		set[fmt.Sprintf("%s -> %s", e.Name(), to)] = true
+	}
+	return set
+}
