@@ -1,0 +1,159 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"chatfs/index"
+)
+
+// attr fills in what stat(2) tells of in, with what an open file of it has
+// that the index does not know yet.
+func (f *filesystem) attr(in index.Inode, a *fuse.Attr) {
+	if of := f.files.get(in.Ino); of != nil {
+		of.overlay(&in)
+	}
+	a.Ino = uint64(in.Ino)
+	a.Mode = in.Mode
+	a.Nlink = in.Nlink
+	a.Owner = fuse.Owner{Uid: in.UID, Gid: in.GID}
+	a.Rdev = in.Rdev
+	a.Size = uint64(in.Size)
+	a.Blocks = (a.Size + 511) / 512
+	a.Blksize = 4096
+	a.Atime, a.Atimensec = uint64(in.Atime.Sec), in.Atime.Nsec
+	a.Mtime, a.Mtimensec = uint64(in.Mtime.Sec), in.Mtime.Nsec
+	a.Ctime, a.Ctimensec = uint64(in.Ctime.Sec), in.Ctime.Nsec
+	f.shown(a)
+}
+
+// shown applies the mount's own idea of owner and mode.
+func (f *filesystem) shown(a *fuse.Attr) {
+	if f.UID != nil {
+		a.Uid = *f.UID
+	}
+	if f.GID != nil {
+		a.Gid = *f.GID
+	}
+	if f.Umask != nil {
+		a.Mode &^= *f.Umask & 0o777
+	}
+}
+
+const setIDs = syscall.S_ISUID | syscall.S_ISGID
+
+// timeout is how long the kernel may keep in's attributes. A write clears
+// setuid and setgid behind the kernel's back, so it must ask for those.
+func timeout(in index.Inode) time.Duration {
+	if !in.IsDir() && in.Mode&setIDs != 0 {
+		return time.Nanosecond
+	}
+	return attrTimeout
+}
+
+// entry fills in the answer to a lookup or creation.
+func (f *filesystem) entry(in index.Inode, out *fuse.EntryOut) {
+	f.attr(in, &out.Attr)
+	out.SetAttrTimeout(timeout(in))
+}
+
+// Getattr answers stat and fstat, from the index and the local disk alone.
+func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	in, err := n.fs.Index.Get(n.ino)
+	if err != nil {
+		return n.fs.errno("stat", uint64(n.ino), err)
+	}
+	n.fs.attr(in, &out.Attr)
+	out.SetTimeout(timeout(in))
+	return 0
+}
+
+// Setattr answers chmod, chown, truncate and utimensat. The kernel has
+// checked the permission. A size is set first: it alone can fail.
+func (n *node) Setattr(ctx context.Context, fh gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if size, ok := in.GetSize(); ok {
+		if err := n.truncate(ctx, fh, int64(size), in.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+			return n.fs.errno("truncate", uint64(n.ino), err)
+		}
+	}
+	now := index.Now()
+	got, err := n.fs.Index.SetAttr(n.ino, func(i *index.Inode) error {
+		change(i, in, now)
+		return nil
+	})
+	if err != nil {
+		return n.fs.errno("set attributes", uint64(n.ino), err)
+	}
+	if of := n.fs.files.get(n.ino); of != nil {
+		of.setTimes(in, got)
+	}
+	n.fs.attr(got, &out.Attr)
+	out.SetTimeout(timeout(got))
+	return 0
+}
+
+// change applies what a SETATTR asks for to i, but for the size.
+func change(i *index.Inode, in *fuse.SetAttrIn, now index.Time) {
+	if mode, ok := in.GetMode(); ok {
+		i.Mode = i.Mode&syscall.S_IFMT | mode&0o7777
+	}
+	uid, chown := in.GetUID()
+	if chown {
+		i.UID = uid
+	}
+	gid, chgrp := in.GetGID()
+	if chgrp {
+		i.GID = gid
+	}
+	if (chown || chgrp) && !i.IsDir() {
+		i.Mode = clearSetIDs(i.Mode)
+	}
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		i.Atime = timeOf(in.Valid&fuse.FATTR_ATIME_NOW != 0, in.Atime, in.Atimensec, now)
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		i.Mtime = timeOf(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec, now)
+	}
+	i.Ctime = now
+}
+
+func timeOf(useNow bool, sec uint64, nsec uint32, now index.Time) index.Time {
+	if useNow {
+		return now
+	}
+	return index.Time{Sec: int64(sec), Nsec: nsec}
+}
+
+// clearSetIDs is what the kernel does to a mode when another may have become
+// the author: setuid goes, and setgid where the group may execute (without
+// that bit it means something else).
+func clearSetIDs(mode uint32) uint32 {
+	mode &^= syscall.S_ISUID
+	if mode&0o010 != 0 {
+		mode &^= syscall.S_ISGID
+	}
+	return mode
+}
+
+// Access is never asked with default_permissions; the kernel decides.
+func (n *node) Access(context.Context, uint32) syscall.Errno { return 0 }
+
+// Statfs tells what the local disk can still take, at once.
+func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	const block = 4096
+	space, err := n.fs.Blobs.Free()
+	if err != nil {
+		return n.fs.errno("statfs", uint64(n.ino), err)
+	}
+	out.Bsize, out.Frsize, out.NameLen = block, block, 255
+	out.Blocks = max(uint64(space.Total)/block, 1)
+	out.Bfree = uint64(space.Avail) / block
+	out.Bavail = out.Bfree
+	// Inodes are records of the index: as many as the disk has room for.
+	out.Files, out.Ffree = 1<<32, 1<<31
+	return 0
+}

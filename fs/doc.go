@@ -1,0 +1,34 @@
+// Package fs is the tree that the kernel sees. It turns FUSE requests into
+// operations on the index, on staged and cached content and, through package
+// transfer, on the service. It alone imports go-fuse.
+//
+// # Promises
+//
+// Operations on names and attributes never wait for the network. A read of
+// content that is not on the local disk, the first write into such content,
+// and the first look at a thumbnail do; each such wait is bounded by
+// Config.ReadTimeout, ends at once when the caller is interrupted, and ends
+// in an errno of the table in errno.go.
+//
+// A name always leads to complete content: what a writer changes becomes the
+// file's content in one index operation, at close, fsync or release.
+//
+// # State
+//
+// No truth lives in a node: the kernel forgets nodes as it likes. What an
+// open file has that the index does not know yet (bytes written since the
+// last close) is in its openFile, which lives as long as a handle does.
+//
+// # Lock order
+//
+// openFile.turn (taken by writers; it may be held over the network, and is
+// given up when the caller is interrupted), then openTable.mu, then
+// openFile.mu. The last two are never held over the network, a commit or a
+// Notify; every Notify is sent by the invalidator's goroutine.
+//
+// # Limitations
+//
+// Times of last access are kept as set and not updated by reading. POSIX
+// ACLs, and xattrs outside "user.", are refused with ENOTSUP. Writing into a
+// file never uses FUSE passthrough, nor does reading yet.
+package fs

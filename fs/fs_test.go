@@ -1,0 +1,465 @@
+package fs_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/posixtest"
+	"github.com/pkg/xattr"
+	"golang.org/x/sys/unix"
+
+	"chatfs/fs"
+	"chatfs/internal/entity"
+	"chatfs/internal/transfer"
+)
+
+// sameProcessLocks wants a process's fcntl locks to conflict with its own,
+// which they do on no local disk; go-fuse leaves it out there, too. See
+// TestLocksHoldBetweenProcesses.
+const sameProcessLocks = "FcntlFlockLocksFile"
+
+func TestPosix(t *testing.T) {
+	for name, test := range posixtest.All {
+		if name == sameProcessLocks {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			test(t, f.Dir)
+		})
+	}
+}
+
+func TestContentOutlivesCacheAndRemount(t *testing.T) {
+	f := newFixture(t)
+	must(t, os.MkdirAll(f.path("a/b/c"), 0o750))
+	when := time.Unix(1234567890, 123456789)
+	files := map[string][]byte{"empty": nil, "small": []byte("x"), "a/b/c/deep": pattern(1, 100_000), "large": pattern(2, 3<<20)}
+	for name, content := range files {
+		f.write(name, content)
+		must(t, os.Chmod(f.path(name), 0o640))
+		must(t, os.Chtimes(f.path(name), when, when))
+	}
+	f.drain()
+	f.forgetCache()
+	for name, content := range files {
+		info, err := os.Stat(f.path(name))
+		must(t, err)
+		if !info.ModTime().Equal(when) || info.Mode() != 0o640 || info.Size() != int64(len(content)) {
+			t.Errorf("%s: %v %v %d bytes", name, info.ModTime(), info.Mode(), info.Size())
+		}
+		f.wantContent(name, content)
+		f.wantContent(name, content)
+	}
+	if got := f.service.Counts().Downloads; got != 3 {
+		t.Errorf("%d downloads, want 3: one a file with content", got)
+	}
+}
+
+func TestSizeAndTimesAreRightAtClose(t *testing.T) {
+	f := newFixture(t)
+	before := time.Now().Add(-time.Second)
+	for i := range 20 {
+		name := fmt.Sprintf("f%d", i)
+		f.write(name, pattern(i, i*1000))
+		info, err := os.Stat(f.path(name))
+		must(t, err)
+		if info.Size() != int64(i*1000) || info.ModTime().Before(before) {
+			t.Errorf("%s: %d bytes at %v", name, info.Size(), info.ModTime())
+		}
+	}
+}
+
+func TestTimesSetAfterCloseDoNotStopTheUpload(t *testing.T) {
+	f := newFixture(t)
+	when := time.Unix(1e9, 5)
+	for i := range 50 {
+		tmp, name := fmt.Sprintf(".f%d.AbCdEf", i), fmt.Sprintf("f%d", i)
+		f.write(tmp, pattern(i, 5000))
+		must(t, os.Chtimes(f.path(tmp), when, when))
+		must(t, os.Chmod(f.path(tmp), 0o600))
+		must(t, os.Rename(f.path(tmp), f.path(name)))
+	}
+	f.drain()
+	f.forgetCache()
+	for i := range 50 {
+		f.wantContent(fmt.Sprintf("f%d", i), pattern(i, 5000))
+		if state := f.state_(fmt.Sprintf("f%d", i)); state != "uploaded" {
+			t.Errorf("f%d is %s", i, state)
+		}
+	}
+	if got := f.service.Counts().Uploads; got != 50 {
+		t.Errorf("%d uploads, want 50", got)
+	}
+}
+
+func (f *fixture) state_(name string) string { return f.xattr(name, "state") }
+
+func (f *fixture) xattr(name, attr string) string {
+	f.t.Helper()
+	v, err := xattr.Get(f.path(name), "user.chatfs."+attr)
+	must(f.t, err)
+	return string(v)
+}
+
+func TestWriteInPlaceAfterUpload(t *testing.T) {
+	f := newFixture(t)
+	content := pattern(3, 300_000)
+	f.write("f", content)
+	f.drain()
+	first := f.xattr("f", "uuid")
+	f.forgetCache()
+
+	file, err := os.OpenFile(f.path("f"), os.O_RDWR, 0)
+	must(t, err)
+	_, err = file.WriteAt([]byte("HERE"), 150_000)
+	must(t, err)
+	must(t, file.Close())
+	copy(content[150_000:], "HERE")
+	f.wantContent("f", content)
+
+	file, err = os.OpenFile(f.path("f"), os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = file.WriteString("tail")
+	must(t, err)
+	must(t, file.Close())
+	content = append(content, "tail"...)
+	must(t, os.Truncate(f.path("f"), int64(len(content)-2)))
+	content = content[:len(content)-2]
+	f.drain()
+	if second := f.xattr("f", "uuid"); second == first {
+		t.Error("the changed file still has its first uuid")
+	}
+	f.forgetCache()
+	f.wantContent("f", content)
+}
+
+// mapAndWrite maps a file, closes it, and writes by way of the mapping. It
+// runs in a process of its own: one that serves the mount would wait for
+// itself when it faults a page in.
+func mapAndWrite(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	m, err := unix.Mmap(int(file.Fd()), 0, 100_000, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	copy(m[70_000:], "mapped")
+	return unix.Munmap(m)
+}
+
+func TestSharedMappingIsWritten(t *testing.T) {
+	f := newFixture(t)
+	content := pattern(4, 100_000)
+	f.write("f", content)
+	f.drain()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), "CHATFS_TEST_MAP="+f.path("f"))
+	out, err := child.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	copy(content[70_000:], "mapped")
+	f.wantContent("f", content)
+	f.drain()
+	f.forgetCache()
+	f.wantContent("f", content)
+}
+
+func picture(t testing.TB, w, h int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			img.Set(x, y, color.RGBA{uint8(x * y), uint8(x ^ y), uint8(x * 7), 255})
+		}
+	}
+	var b bytes.Buffer
+	must(t, jpeg.Encode(&b, img, nil))
+	return b.Bytes()
+}
+
+func TestThumbnailStandsBesideItsPicture(t *testing.T) {
+	f := newFixture(t)
+	f.write("photo.jpg", picture(t, 400, 300))
+	f.write("text.jpg", []byte("no picture at all"))
+	if got := entries(t, f.Dir); got != "[photo.jpg text.jpg]" {
+		t.Logf("before the upload: %s", got)
+	}
+	f.drain()
+	waitListed(t, f.Dir, "[photo.jpg photo.jpg.thumb text.jpg]")
+	info, err := os.Stat(f.path("photo.jpg.thumb"))
+	must(t, err)
+	b, err := os.ReadFile(f.path("photo.jpg.thumb"))
+	must(t, err)
+	if info.Size() != int64(len(b)) || info.Mode() != 0o444 {
+		t.Errorf("stat says %d bytes %v, read gave %d", info.Size(), info.Mode(), len(b))
+	}
+	c, _, err := image.DecodeConfig(bytes.NewReader(b))
+	must(t, err)
+	if c.Width != 170 || c.Height > 170 {
+		t.Errorf("the thumbnail is %dx%d", c.Width, c.Height)
+	}
+	_, err = os.OpenFile(f.path("photo.jpg.thumb"), os.O_WRONLY, 0)
+	wantErrno(t, "open for writing", err, syscall.EACCES)
+	_, err = os.Stat(f.path("text.jpg.thumb"))
+	wantErrno(t, "thumbnail of no image", err, syscall.ENOENT)
+}
+
+func waitListed(t testing.TB, dir, want string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		got := entries(t, dir)
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s lists %s, want %s", dir, got, want)
+		}
+	}
+}
+
+func TestRemovingBothIsSilentInEitherOrder(t *testing.T) {
+	f := newFixture(t)
+	for _, order := range [][]string{{"p.jpg", "p.jpg.thumb"}, {"p.jpg.thumb", "p.jpg"}} {
+		must(t, os.Mkdir(f.path("d"), 0o755))
+		f.write("d/p.jpg", picture(t, 300, 300))
+		f.drain()
+		waitListed(t, f.path("d"), "[p.jpg p.jpg.thumb]")
+		for _, name := range order {
+			must(t, os.Remove(f.path("d", name)))
+		}
+		must(t, os.Remove(f.path("d")))
+	}
+}
+
+func TestHiddenThumbnailReturnsWithAChange(t *testing.T) {
+	f := newFixture(t)
+	f.write("p.jpg", picture(t, 300, 300))
+	f.drain()
+	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
+	must(t, os.Remove(f.path("p.jpg.thumb")))
+	f.remount()
+	if got := entries(t, f.Dir); got != "[p.jpg]" {
+		t.Errorf("listed: %s", got)
+	}
+	f.write("p.jpg", picture(t, 200, 300))
+	f.drain()
+	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
+}
+
+func TestRealFileShadowsThumbnail(t *testing.T) {
+	f := newFixture(t)
+	f.write("p.jpg", picture(t, 300, 300))
+	f.drain()
+	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
+	must(t, os.Remove(f.path("p.jpg.thumb")))
+	f.write("p.jpg.thumb", []byte("my own"))
+	f.drain()
+	f.wantContent("p.jpg.thumb", []byte("my own"))
+	f.remount()
+	f.wantContent("p.jpg.thumb", []byte("my own"))
+	if got := entries(t, f.Dir); got != "[p.jpg p.jpg.thumb]" {
+		t.Errorf("listed: %s", got)
+	}
+}
+
+func TestXattrs(t *testing.T) {
+	f := newFixture(t)
+	f.write("f", []byte("content"))
+	f.drain()
+	uuid, err := entity.ParseUUID(f.xattr("f", "uuid"))
+	must(t, err)
+	if url := f.xattr("f", "url"); url != f.client.URL(uuid) {
+		t.Errorf("url is %s", url)
+	}
+	if secret := f.xattr("f", "share-secret"); len(secret) != 48 {
+		t.Errorf("the share-secret has %d characters", len(secret))
+	}
+	must(t, xattr.Set(f.path("f"), "user.mine", []byte("kept")))
+	f.remount()
+	list, err := xattr.List(f.path("f"))
+	must(t, err)
+	if fmt.Sprint(list) != "[user.mine]" {
+		t.Errorf("listed: %v", list)
+	}
+	v, err := xattr.Get(f.path("f"), "user.mine")
+	must(t, err)
+	if string(v) != "kept" {
+		t.Errorf("user.mine is %q", v)
+	}
+	wantErrno(t, "setting our own", xattr.Set(f.path("f"), "user.chatfs.uuid", []byte("x")), syscall.EPERM)
+	_, err = xattr.Get(f.path("f"), "user.absent")
+	wantErrno(t, "absent", err, syscall.ENODATA)
+	_, err = xattr.Get(f.path("f"), "security.capability")
+	wantErrno(t, "foreign", err, syscall.ENOTSUP)
+}
+
+func TestUnlinkedButOpen(t *testing.T) {
+	f := newFixture(t)
+	content := pattern(7, 50_000)
+	f.write("f", content)
+	f.drain()
+	for _, fresh := range []bool{false, true} {
+		if fresh {
+			f.write("f", content)
+		}
+		file, err := os.OpenFile(f.path("f"), os.O_RDWR, 0)
+		must(t, err)
+		must(t, os.Remove(f.path("f")))
+		got := make([]byte, len(content))
+		_, err = file.ReadAt(got, 0)
+		must(t, err)
+		if !bytes.Equal(got, content) {
+			t.Error("content differs after unlink")
+		}
+		must(t, file.Truncate(10))
+		_, err = file.WriteAt([]byte("more"), 10)
+		must(t, err)
+		info, err := file.Stat()
+		must(t, err)
+		if info.Size() != 14 || info.Sys().(*syscall.Stat_t).Nlink != 0 {
+			t.Errorf("fstat: %d bytes, nlink %d", info.Size(), info.Sys().(*syscall.Stat_t).Nlink)
+		}
+		must(t, file.Close())
+	}
+	f.remount()
+	if got := entries(t, f.Dir); got != "[]" {
+		t.Errorf("listed: %s", got)
+	}
+	left, err := filepath.Glob(filepath.Join(f.state, "staging", "*"))
+	must(t, err)
+	if len(left) != 0 {
+		t.Errorf("staged files left: %v", left)
+	}
+}
+
+func TestWholeFileCopySharesTheEntity(t *testing.T) {
+	f := newFixture(t)
+	content := pattern(8, 200_000)
+	f.write("f", content)
+	f.drain()
+	in, err := os.Open(f.path("f"))
+	must(t, err)
+	out, err := os.Create(f.path("copy"))
+	must(t, err)
+	n, err := unix.CopyFileRange(int(in.Fd()), nil, int(out.Fd()), nil, 1<<30, 0)
+	if err != nil || n != len(content) {
+		t.Errorf("copied %d, %v", n, err)
+	}
+	must(t, in.Close())
+	must(t, out.Close())
+	if a, b := f.xattr("f", "uuid"), f.xattr("copy", "uuid"); a != b {
+		t.Errorf("uuids differ: %s %s", a, b)
+	}
+	f.wantContent("copy", content)
+	if got := f.service.Counts().Uploads; got != 1 {
+		t.Errorf("%d uploads, want 1", got)
+	}
+	f.write("copy", []byte("changed"))
+	f.wantContent("f", content)
+}
+
+func TestManyWritersAtOnce(t *testing.T) {
+	f := newFixture(t)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 25 {
+				f.write(fmt.Sprintf("f%d-%d", w, i), pattern(w*100+i, 4000+i))
+			}
+		})
+	}
+	wg.Wait()
+	f.drain()
+	f.forgetCache()
+	for w := range 8 {
+		for i := range 25 {
+			f.wantContent(fmt.Sprintf("f%d-%d", w, i), pattern(w*100+i, 4000+i))
+		}
+	}
+	if got := f.service.Counts().Uploads; got != 200 {
+		t.Errorf("%d uploads, want 200", got)
+	}
+}
+
+func TestCloseUploadedMeansUploaded(t *testing.T) {
+	f := newFixture(t, func(c *fs.Config, _ *transfer.Config) { c.Close = fs.CloseUploaded })
+	for i := range 3 {
+		f.write("f", pattern(i, 1000))
+		if got := f.state_("f"); got != "uploaded" {
+			t.Errorf("after close: %s", got)
+		}
+	}
+	if got := f.service.Counts().Uploads; got != 3 {
+		t.Errorf("%d uploads, want 3", got)
+	}
+}
+
+func TestAppendersLoseNothing(t *testing.T) {
+	f := newFixture(t)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			file, err := os.OpenFile(f.path("log"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer file.Close()
+			for i := range 50 {
+				fmt.Fprintf(file, "%d-%02d\n", w, i)
+			}
+		})
+	}
+	wg.Wait()
+	b, err := os.ReadFile(f.path("log"))
+	must(t, err)
+	if lines := strings.Split(strings.TrimSpace(string(b)), "\n"); len(lines) != 200 {
+		t.Errorf("%d lines, want 200", len(lines))
+	}
+}
+
+func TestLargeDirectoryIsReadWhileItChanges(t *testing.T) {
+	f := newFixture(t)
+	const n = 3000
+	for i := range n {
+		must(t, os.Mkdir(f.path(fmt.Sprintf("stay%05d", i)), 0o755))
+	}
+	d, err := os.Open(f.Dir)
+	must(t, err)
+	defer d.Close()
+	seen := make(map[string]int)
+	for i := 0; ; i++ {
+		names, err := d.Readdirnames(100)
+		for _, name := range names {
+			seen[name]++
+		}
+		if err != nil {
+			break
+		}
+		must(t, os.Mkdir(f.path(fmt.Sprintf("new%05d", i)), 0o755))
+		if i > 0 {
+			must(t, os.Remove(f.path(fmt.Sprintf("new%05d", i-1))))
+		}
+	}
+	for i := range n {
+		if got := seen[fmt.Sprintf("stay%05d", i)]; got != 1 {
+			t.Fatalf("stay%05d was seen %d times", i, got)
+		}
+	}
+}

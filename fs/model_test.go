@@ -1,0 +1,292 @@
+package fs_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pkg/xattr"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+var modelRuns = flag.Int("model.runs", 100, "random runs of about 200 operations each that TestModel does")
+
+// TestModel does random operations on the mount and on a plain directory at
+// once, and compares errnos, trees, contents and attributes. rapid prints how
+// to repeat a run that fails.
+func TestModel(t *testing.T) {
+	f := newFixture(t)
+	must(t, flag.Set("rapid.checks", fmt.Sprint(*modelRuns)))
+	must(t, flag.Set("rapid.steps", "200"))
+	plain := t.TempDir()
+	run, operations := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		run++
+		m := &model{t: rt, f: f, sub: fmt.Sprintf("run%d", run), plain: plain}
+		for _, root := range m.roots() {
+			if err := os.Mkdir(root, 0o755); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"write": m.write, "append": m.append, "overwrite": m.overwrite, "truncate": m.truncate,
+			"mkdir": m.mkdir, "remove": m.remove, "rename": m.rename, "exchange": m.exchange, "link": m.link,
+			"symlink": m.symlink, "chmod": m.chmod, "times": m.times, "xattr": m.xattr, "exclusive": m.exclusive,
+			"hole": m.hole, "remount": m.remount, "": func(*rapid.T) { operations++ },
+		})
+		m.compareTrees(rt)
+	})
+	t.Logf("%d runs, %d operations", run, operations)
+}
+
+// A model is the pair of directories of one run.
+type model struct {
+	t     *rapid.T
+	f     *fixture
+	sub   string
+	plain string
+}
+
+func (m *model) roots() []string {
+	return []string{m.f.path(m.sub), filepath.Join(m.plain, m.sub)}
+}
+
+// names are few, so that operations meet; among them are odd ones.
+var names = []string{"a", "b", "c", "d/a", "d/b", "d/e/a", "d", "d/e", "e", "a.jpg", "a.jpg.thumb", "ü \n*", strings.Repeat("n", 255)}
+
+func name(t *rapid.T, label string) string { return rapid.SampledFrom(names).Draw(t, label) }
+
+// both does one operation on both sides and compares what it answers.
+func (m *model) both(t *rapid.T, what string, op func(root string) (string, error)) {
+	t.Helper()
+	var answers [2]string
+	for i, root := range m.roots() {
+		got, err := op(root)
+		answers[i] = got + "|" + errnoName(err)
+	}
+	if answers[0] != answers[1] {
+		t.Fatalf("%s: the mount answers %s, a plain directory %s", what, answers[0], answers[1])
+	}
+}
+
+func errnoName(err error) string {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return unix.ErrnoName(e)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func (m *model) open(t *rapid.T, flags int, use func(*os.File) error) {
+	n := name(t, "name")
+	m.both(t, fmt.Sprintf("open %s %#x", n, flags), func(root string) (string, error) {
+		file, err := os.OpenFile(filepath.Join(root, n), flags, 0o644)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		return "", use(file)
+	})
+}
+
+func content(t *rapid.T) []byte {
+	return bytes.Repeat([]byte{byte(rapid.IntRange(1, 255).Draw(t, "byte"))}, rapid.IntRange(0, 9000).Draw(t, "length"))
+}
+
+func (m *model) write(t *rapid.T) {
+	b := content(t)
+	m.open(t, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, func(f *os.File) error { _, err := f.Write(b); return err })
+}
+
+func (m *model) exclusive(t *rapid.T) {
+	b := content(t)
+	m.open(t, os.O_WRONLY|os.O_CREATE|os.O_EXCL, func(f *os.File) error { _, err := f.Write(b); return err })
+}
+
+func (m *model) append(t *rapid.T) {
+	b := content(t)
+	m.open(t, os.O_WRONLY|os.O_APPEND, func(f *os.File) error { _, err := f.Write(b); return err })
+}
+
+func (m *model) overwrite(t *rapid.T) {
+	b, off := content(t), rapid.Int64Range(0, 20_000).Draw(t, "offset")
+	m.open(t, os.O_RDWR, func(f *os.File) error { _, err := f.WriteAt(b, off); return err })
+}
+
+func (m *model) hole(t *rapid.T) {
+	off, n := rapid.Int64Range(0, 9000).Draw(t, "offset"), rapid.Int64Range(1, 9000).Draw(t, "length")
+	m.open(t, os.O_RDWR, func(f *os.File) error {
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+func (m *model) truncate(t *rapid.T) {
+	n, size := name(t, "name"), rapid.Int64Range(0, 20_000).Draw(t, "size")
+	m.both(t, "truncate "+n, func(root string) (string, error) { return "", os.Truncate(filepath.Join(root, n), size) })
+}
+
+func (m *model) mkdir(t *rapid.T) {
+	n := name(t, "name")
+	m.both(t, "mkdir "+n, func(root string) (string, error) { return "", os.Mkdir(filepath.Join(root, n), 0o750) })
+}
+
+func (m *model) remove(t *rapid.T) {
+	n, dir := name(t, "name"), rapid.Bool().Draw(t, "rmdir")
+	m.both(t, fmt.Sprintf("remove %s dir=%v", n, dir), func(root string) (string, error) {
+		if dir {
+			return "", syscall.Rmdir(filepath.Join(root, n))
+		}
+		return "", syscall.Unlink(filepath.Join(root, n))
+	})
+}
+
+func (m *model) rename(t *rapid.T) {
+	m.rename2(t, rapid.SampledFrom([]uint{0, 0, 0, unix.RENAME_NOREPLACE}).Draw(t, "flags"))
+}
+
+func (m *model) exchange(t *rapid.T) { m.rename2(t, unix.RENAME_EXCHANGE) }
+
+func (m *model) rename2(t *rapid.T, flags uint) {
+	from, to := name(t, "from"), name(t, "to")
+	m.both(t, fmt.Sprintf("rename %s %s %d", from, to, flags), func(root string) (string, error) {
+		return "", unix.Renameat2(unix.AT_FDCWD, filepath.Join(root, from), unix.AT_FDCWD, filepath.Join(root, to), flags)
+	})
+}
+
+func (m *model) link(t *rapid.T) {
+	from, to := name(t, "from"), name(t, "to")
+	m.both(t, "link "+from+" "+to, func(root string) (string, error) {
+		return "", os.Link(filepath.Join(root, from), filepath.Join(root, to))
+	})
+}
+
+func (m *model) symlink(t *rapid.T) {
+	target, n := name(t, "target"), name(t, "name")
+	m.both(t, "symlink "+n, func(root string) (string, error) { return "", os.Symlink(target, filepath.Join(root, n)) })
+}
+
+func (m *model) chmod(t *rapid.T) {
+	n, mode := name(t, "name"), rapid.Uint32Range(0, 0o7777).Draw(t, "mode")
+	m.both(t, fmt.Sprintf("chmod %s %o", n, mode), func(root string) (string, error) {
+		return "", syscall.Chmod(filepath.Join(root, n), mode|0o700)
+	})
+}
+
+func (m *model) times(t *rapid.T) {
+	n := name(t, "name")
+	ts := []unix.Timespec{
+		{Sec: rapid.Int64Range(0, 4e9).Draw(t, "atime"), Nsec: rapid.Int64Range(0, 999_999_999).Draw(t, "nsec")},
+		{Sec: rapid.Int64Range(0, 4e9).Draw(t, "mtime"), Nsec: rapid.SampledFrom([]int64{0, 5, unix.UTIME_OMIT}).Draw(t, "nsec")},
+	}
+	m.both(t, "utimes "+n, func(root string) (string, error) {
+		p := filepath.Join(root, n)
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, p, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return "", err
+		}
+		var st unix.Stat_t
+		err := unix.Lstat(p, &st)
+		answer := fmt.Sprint(st.Atim)
+		if ts[1].Nsec != unix.UTIME_OMIT {
+			answer += fmt.Sprint(st.Mtim)
+		}
+		return answer, err
+	})
+}
+
+func (m *model) xattr(t *rapid.T) {
+	n, attr := name(t, "name"), rapid.SampledFrom([]string{"user.a", "user.b"}).Draw(t, "attr")
+	value := []byte(rapid.StringN(0, 50, 100).Draw(t, "value"))
+	what := rapid.SampledFrom([]string{"set", "remove", "get", "list"}).Draw(t, "what")
+	m.both(t, what+" xattr "+n, func(root string) (string, error) {
+		p := filepath.Join(root, n)
+		switch what {
+		case "set":
+			return "", xattr.LSet(p, attr, value)
+		case "remove":
+			return "", xattr.LRemove(p, attr)
+		case "get":
+			got, err := xattr.LGet(p, attr)
+			return string(got), err
+		}
+		got, err := xattr.LList(p)
+		sort.Strings(got)
+		return fmt.Sprint(got), err
+	})
+}
+
+// remount comes seldom: it compares the trees too.
+func (m *model) remount(t *rapid.T) {
+	if rapid.IntRange(0, 60).Draw(t, "remount") == 0 {
+		m.f.remount()
+		m.compareTrees(t)
+	}
+}
+
+func (m *model) compareTrees(t *rapid.T) {
+	t.Helper()
+	roots := m.roots()
+	mounted, plain := describeTree(t, roots[0]), describeTree(t, roots[1])
+	if mounted != plain {
+		t.Fatalf("the mount has\n%s\na plain directory\n%s", mounted, plain)
+	}
+}
+
+// describeTree lists a tree with types, modes, links, sizes and contents.
+// Hard links are told by the first name of their inode.
+func describeTree(t *rapid.T, root string) string {
+	var b strings.Builder
+	first := make(map[uint64]string)
+	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, p)
+		if first[st.Ino] == "" {
+			first[st.Ino] = rel
+		}
+		fmt.Fprintf(&b, "%q %o links=%d first=%q", rel, st.Mode, st.Nlink, first[st.Ino])
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+			content, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " size=%d %x", st.Size, sum(content))
+		case unix.S_IFLNK:
+			target, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " -> %q", target)
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("walk %s: %v\n%s", root, err, b.String())
+	}
+	return b.String()
+}
+
+func sum(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}

@@ -1,0 +1,277 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"chatfs/index"
+)
+
+// An openFile is what the open handles of one regular file share: its staged
+// content, and what of it the index does not know yet.
+type openFile struct {
+	fs  *filesystem
+	ino index.Ino
+
+	refs     int  // handles and operations under way; guarded by openTable.mu
+	unlinked bool // its last name is gone; guarded by openTable.mu
+
+	// turn is held by whoever changes the content. It may be held over a
+	// fetch from the service; waiting for it gives way to the context.
+	turn chan struct{}
+
+	mu      sync.Mutex
+	file    *os.File       // staged content, or nil
+	staged  index.StagedID // its name
+	named   bool           // the index's present content is this staged file
+	owned   bool           // nothing uploads it: it may be changed in place
+	old     index.StagedID // named staged content that the next commit replaces
+	retired []*os.File     // replaced files, which a reply may still splice from
+	holds   int            // writers that keep the uploader away
+	version uint64         // changes when another source holds the content
+	dirty   bool           // size and times below are not in the index yet
+	size    int64
+	mtime   index.Time
+	ctime   index.Time
+	failed  string // why the content must never be uploaded
+	mode    uint32 // for setuid and setgid alone
+}
+
+// openTable knows the open files of a mount.
+type openTable struct {
+	mu   sync.Mutex
+	open map[index.Ino]*openFile
+}
+
+// get gives ino's open file, or nil. It takes no reference: good for a look.
+func (t *openTable) get(ino index.Ino) *openFile {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open[ino]
+}
+
+// acquire gives ino's open file with one more reference.
+func (f *filesystem) acquire(ino index.Ino) *openFile {
+	t := &f.files
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := t.open[ino]
+	if of == nil {
+		of = &openFile{fs: f, ino: ino, turn: make(chan struct{}, 1)}
+		t.open[ino] = of
+	}
+	of.refs++
+	return of
+}
+
+// release gives a reference back. With the last, files are closed, and an
+// inode without a name is dropped for good.
+func (of *openFile) release() {
+	t := &of.fs.files
+	t.mu.Lock()
+	of.refs--
+	last := of.refs == 0
+	if last {
+		delete(t.open, of.ino)
+	}
+	unlinked := of.unlinked
+	t.mu.Unlock()
+	if !last {
+		return
+	}
+	if unlinked {
+		of.dropStaged()
+		of.fs.forget(of.ino)
+	}
+	for _, file := range append(of.retired, of.file) {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// dropStaged removes staged content that the index never came to name.
+func (of *openFile) dropStaged() {
+	if of.staged != 0 && !of.named {
+		of.fs.discard(of.staged)
+	}
+}
+
+// removed takes note that an inode lost its last name: it stays while a
+// handle is open.
+func (f *filesystem) removed(r index.Removed) {
+	if !r.Gone {
+		return
+	}
+	f.files.mu.Lock()
+	of := f.files.open[r.Inode.Ino]
+	if of != nil {
+		of.unlinked = true
+	}
+	f.files.mu.Unlock()
+	f.Transfer.Wake(r.Inode.Ino)
+	if of == nil {
+		f.forget(r.Inode.Ino)
+	}
+}
+
+func (f *filesystem) forget(ino index.Ino) {
+	id, err := f.Index.Forget(ino)
+	if err != nil {
+		f.Log.WithError(err).Warnf("inode %d: cannot drop it; the next mount will", ino)
+		return
+	}
+	if id != 0 {
+		f.discard(id)
+	}
+}
+
+// discard removes staged bytes once the index's word that they are not
+// needed has outlived a power loss.
+func (f *filesystem) discard(id index.StagedID) {
+	f.Index.OnDurable(func() {
+		if err := f.Blobs.RemoveStaged(uint64(id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			f.Log.WithError(err).Warnf("staged content %d: cannot remove it; the next mount will", id)
+		}
+	})
+}
+
+// overlay puts what the index does not know yet into in.
+func (of *openFile) overlay(in *index.Inode) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.dirty {
+		in.Size, in.Mtime, in.Ctime = of.size, of.mtime, of.ctime
+	}
+}
+
+// setTimes takes over what a SETATTR changed, so that the next commit does
+// not undo it.
+func (of *openFile) setTimes(in *fuse.SetAttrIn, got index.Inode) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.ctime, of.mode = got.Ctime, got.Mode
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		of.mtime = got.Mtime
+	}
+}
+
+// take waits for the turn to change the content.
+func (of *openFile) take(ctx context.Context) error {
+	select {
+	case of.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (of *openFile) give() { <-of.turn }
+
+// hold keeps the uploader away until unhold.
+func (of *openFile) hold() {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.holds++; of.holds == 1 {
+		of.fs.Transfer.Hold(of.ino)
+	}
+}
+
+func (of *openFile) unhold() {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.holds--; of.holds == 0 {
+		of.owned = false
+		of.fs.Transfer.Unhold(of.ino)
+	}
+}
+
+// attach opens the staged content that in has, for reading.
+func (of *openFile) attach(in index.Inode) error {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.mode = in.Mode
+	for of.file == nil && in.Staged != 0 {
+		file, err := of.fs.Blobs.OpenStaged(uint64(in.Staged))
+		if err == nil {
+			of.file, of.staged, of.named = file, in.Staged, true
+			return nil
+		}
+		if !errors.Is(err, iofs.ErrNotExist) {
+			return err
+		}
+		// Its upload may just have ended: then the index says so.
+		now, gerr := of.fs.Index.Get(of.ino)
+		if gerr != nil {
+			return gerr
+		}
+		if now.Staged == in.Staged {
+			return fmt.Errorf("staged content %d is missing: %w", in.Staged, syscall.EIO)
+		}
+		in = now
+	}
+	return nil
+}
+
+// commit makes what was written the file's content, in one index operation.
+// The caller has the turn.
+func (of *openFile) commit() error {
+	of.mu.Lock()
+	c := index.Content{Staged: of.staged, Size: of.size, Failed: of.failed}
+	mtime, ctime := of.mtime, of.ctime
+	c.Mtime, c.Ctime = &mtime, &ctime
+	dirty, empty := of.dirty, of.size == 0 && of.failed == ""
+	of.mu.Unlock()
+	if !dirty || of.isUnlinked() {
+		return nil
+	}
+	if empty {
+		c.Staged = 0
+	}
+	if _, err := of.fs.Index.SetContent(of.ino, c); err != nil {
+		return err
+	}
+	of.committed(empty)
+	of.fs.Transfer.Wake(of.ino)
+	return nil
+}
+
+// committed follows the index: what it names no longer is discarded.
+func (of *openFile) committed(empty bool) {
+	of.mu.Lock()
+	drop := []index.StagedID{of.old}
+	of.dirty, of.old, of.named = false, 0, true
+	if empty {
+		drop = append(drop, of.staged)
+		of.retire()
+	}
+	of.mu.Unlock()
+	for _, id := range drop {
+		if id != 0 {
+			of.fs.discard(id)
+		}
+	}
+}
+
+// retire puts the staged file away; it is closed with the last handle. The
+// caller holds mu.
+func (of *openFile) retire() {
+	if of.file != nil {
+		of.retired = append(of.retired, of.file)
+	}
+	of.file, of.staged, of.named = nil, 0, false
+	of.version++
+}
+
+func (of *openFile) isUnlinked() bool {
+	of.fs.files.mu.Lock()
+	defer of.fs.files.mu.Unlock()
+	return of.unlinked
+}

@@ -1,0 +1,213 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"chatfs/index"
+	"chatfs/internal/transfer"
+)
+
+// A handle is one open(2) of a regular file.
+type handle struct {
+	of    *openFile
+	write bool
+
+	mu      sync.Mutex
+	held    bool             // keeps the uploader away
+	wrote   bool             // since the last close(2) of a copy of it
+	told    bool             // of a failed upload, by fsync
+	reader  *transfer.Reader // of the entity, from the first read on
+	version uint64           // of.version when reader was opened
+}
+
+// Open opens a regular file. Nothing is fetched before the first read.
+func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	h := &handle{of: n.fs.acquire(n.ino), write: flags&syscall.O_ACCMODE != syscall.O_RDONLY}
+	if err := n.open(ctx, h, flags); err != nil {
+		h.close()
+		return nil, 0, n.fs.errno("open", uint64(n.ino), err)
+	}
+	return h, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+func (n *node) open(ctx context.Context, h *handle, flags uint32) error {
+	in, err := n.fs.Index.Get(n.ino)
+	if err != nil {
+		return err
+	}
+	if err := h.of.attach(in); err != nil {
+		return err
+	}
+	if flags&syscall.O_TRUNC == 0 || !h.write {
+		return nil
+	}
+	caller, ok := fuse.FromContext(ctx)
+	return n.truncate(ctx, h, 0, ok && caller.Uid != 0)
+}
+
+// Read answers from the staged file, from the cached one, or as the bytes
+// arrive from the service.
+func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	res, err := h.readAt(ctx, dest, off)
+	return res, h.of.fs.errno("read", uint64(h.of.ino), err)
+}
+
+func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, error) {
+	h.of.mu.Lock()
+	file := h.of.file
+	h.of.mu.Unlock()
+	if file != nil {
+		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.of.fs.ReadTimeout)
+	defer cancel()
+	r, err := h.source(ctx)
+	if r == nil || err != nil {
+		return fuse.ReadResultData(nil), err
+	}
+	if file := r.File(); file != nil {
+		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
+	}
+	n, err := r.ReadAt(ctx, dest, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return fuse.ReadResultData(dest[:n]), nil
+}
+
+// source gives the reader of the entity that is the file's content; nil for
+// an empty file.
+func (h *handle) source(ctx context.Context) (*transfer.Reader, error) {
+	h.of.mu.Lock()
+	version := h.of.version
+	h.of.mu.Unlock()
+	h.mu.Lock()
+	r := h.reader
+	current := r != nil && h.version == version
+	h.mu.Unlock()
+	if current {
+		return r, nil
+	}
+	in, err := h.of.fs.Index.Get(h.of.ino)
+	if err != nil || in.UUID.IsZero() {
+		return nil, err
+	}
+	e, err := h.of.fs.Index.Entity(in.UUID)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = h.of.fs.Transfer.Open(ctx, e); err != nil {
+		return nil, err
+	}
+	return h.keep(r, version), nil
+}
+
+// keep makes r the handle's reader, unless another read was first.
+func (h *handle) keep(r *transfer.Reader, version uint64) *transfer.Reader {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reader != nil && h.version == version {
+		r.Close()
+		return h.reader
+	}
+	if h.reader != nil {
+		h.reader.Close()
+	}
+	h.reader, h.version = r, version
+	return r
+}
+
+// Lseek finds data and holes: those of the staged file; an entity is data
+// throughout.
+func (n *node) Lseek(_ context.Context, fh gofs.FileHandle, off uint64, whence uint32) (uint64, syscall.Errno) {
+	in, err := n.fs.Index.Get(n.ino)
+	if err != nil {
+		return 0, n.fs.errno("lseek", uint64(n.ino), err)
+	}
+	if h, ok := fh.(*handle); ok {
+		h.of.overlay(&in)
+		h.of.mu.Lock()
+		file := h.of.file
+		h.of.mu.Unlock()
+		if file != nil {
+			got, err := unix.Seek(int(file.Fd()), int64(off), int(whence))
+			return uint64(got), n.fs.errno("lseek", uint64(n.ino), err)
+		}
+	}
+	if off >= uint64(in.Size) {
+		return 0, syscall.ENXIO
+	}
+	if whence == unix.SEEK_HOLE {
+		return uint64(in.Size), 0
+	}
+	return off, 0
+}
+
+// CopyFileRange of a whole file into an empty one shares its entity: nothing
+// is downloaded or uploaded. Other copies are left to the kernel (EXDEV makes
+// it copy by itself).
+func (n *node) CopyFileRange(ctx context.Context, fhIn gofs.FileHandle, offIn uint64,
+	out *gofs.Inode, fhOut gofs.FileHandle, offOut, length, _ uint64) (uint32, syscall.Errno) {
+	src, ok1 := fhIn.(*handle)
+	dst, ok2 := fhOut.(*handle)
+	if !ok1 || !ok2 || offIn != 0 || offOut != 0 || src.of == dst.of {
+		return 0, syscall.EXDEV
+	}
+	in, err := n.fs.Index.Get(n.ino)
+	if err != nil || in.UUID.IsZero() || in.Staged != 0 || uint64(in.Size) > length || src.of.isDirty() {
+		return 0, syscall.EXDEV
+	}
+	shared, err := dst.share(ctx, in)
+	if err != nil {
+		return 0, n.fs.errno("copy_file_range", out.StableAttr().Ino, err)
+	}
+	if !shared {
+		return 0, syscall.EXDEV
+	}
+	return uint32(in.Size), 0
+}
+
+func (of *openFile) isDirty() bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.dirty
+}
+
+// share makes in's entity the content of h's file, if that is empty.
+func (h *handle) share(ctx context.Context, in index.Inode) (bool, error) {
+	of := h.of
+	if err := h.begin(ctx, in.Size); err != nil {
+		return false, err
+	}
+	defer of.give()
+	now, err := of.fs.Index.Get(of.ino)
+	if err != nil {
+		return false, err
+	}
+	of.overlay(&now)
+	if now.Size != 0 || of.hasFailed() || of.isUnlinked() {
+		return false, nil
+	}
+	mtime := index.Now()
+	if _, err := of.fs.Index.SetContent(of.ino, index.Content{ShareOf: &in, Size: in.Size, Mtime: &mtime, Ctime: &mtime}); err != nil {
+		return false, err
+	}
+	of.mu.Lock()
+	if of.named {
+		of.old = of.staged
+	} else if of.staged != 0 {
+		of.fs.discard(of.staged)
+	}
+	of.retire()
+	of.mu.Unlock()
+	of.committed(false)
+	return true, nil
+}

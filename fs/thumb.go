@@ -1,0 +1,297 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"chatfs/index"
+	"chatfs/internal/transfer"
+)
+
+// thumbSuffix makes a picture's name its thumbnail's.
+const thumbSuffix = ".thumb"
+
+// A thumbNode is the thumbnail beside a picture: read-only, with the
+// picture's owner and times, and gone when the picture's content changes.
+type thumbNode struct {
+	gofs.Inode
+	fs  *filesystem
+	ino index.Ino // the picture's
+}
+
+// hasThumb tells whether the service makes a thumbnail of in's content.
+func (f *filesystem) hasThumb(in index.Inode) bool {
+	return f.Thumbs != ThumbsOff && in.Image && in.Staged == 0 && !in.UUID.IsZero()
+}
+
+// listsThumb tells whether d's thumbnail stands in the listing: a real file
+// of its name comes first.
+func (n *node) listsThumb(d index.Dirent) bool {
+	if n.fs.Thumbs != ThumbsList || d.ThumbHidden || !n.fs.hasThumb(d.Inode) {
+		return false
+	}
+	_, err := n.fs.Index.Lookup(n.ino, d.Name+thumbSuffix)
+	return toErrno(err) == syscall.ENOENT
+}
+
+// pictureOf tells whether name is a picture with a thumbnail.
+func (n *node) pictureOf(name string) bool {
+	d, err := n.fs.Index.Lookup(n.ino, name)
+	return err == nil && !d.ThumbHidden && n.fs.hasThumb(d.Inode)
+}
+
+// thumbOf finds the picture whose thumbnail name is.
+func (n *node) thumbOf(name string) (index.Dirent, bool) {
+	picture, ok := strings.CutSuffix(name, thumbSuffix)
+	if !ok || picture == "" {
+		return index.Dirent{}, false
+	}
+	d, err := n.fs.Index.Lookup(n.ino, picture)
+	return d, err == nil && !d.ThumbHidden && n.fs.hasThumb(d.Inode)
+}
+
+// lookupThumb answers for a thumbnail. Its size must be right in stat, so
+// the first look fetches it.
+func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	d, ok := n.thumbOf(name)
+	if !ok {
+		return n.lookupGhost(ctx, name, out)
+	}
+	size, err := n.fs.thumbSize(ctx, d.Inode)
+	if err != nil {
+		return nil, n.fs.errno("thumbnail", uint64(d.Inode.Ino), err)
+	}
+	return n.thumbChild(ctx, name, d.Inode, size, out), 0
+}
+
+// thumbSize gives a thumbnail's size in bytes, fetching it if need be.
+func (f *filesystem) thumbSize(ctx context.Context, in index.Inode) (int64, error) {
+	if size, known := f.Index.ThumbSize(in.UUID); known {
+		return size, nil
+	}
+	r, err := f.openThumb(ctx, in)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return r.Size(ctx)
+}
+
+func (f *filesystem) openThumb(ctx context.Context, in index.Inode) (*transfer.Reader, error) {
+	e, err := f.Index.Entity(in.UUID)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.ReadTimeout)
+	defer cancel()
+	return f.Transfer.OpenThumb(ctx, e)
+}
+
+func (n *node) thumbChild(ctx context.Context, name string, in index.Inode, size int64, out *fuse.EntryOut) *gofs.Inode {
+	n.fs.thumbAttr(in, size, &out.Attr)
+	out.SetEntryTimeout(thumbTimeout)
+	out.SetAttrTimeout(thumbTimeout)
+	ino := uint64(in.Ino) | thumbBit
+	if known := n.GetChild(name); known != nil && known.StableAttr().Ino == ino {
+		return known
+	}
+	return n.NewInode(ctx, &thumbNode{fs: n.fs, ino: in.Ino}, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino, Gen: 1})
+}
+
+// thumbTimeout is short, as a thumbnail changes with its picture.
+const thumbTimeout = 1e9 // 1 s, in nanoseconds
+
+func (f *filesystem) thumbAttr(in index.Inode, size int64, a *fuse.Attr) {
+	f.attr(in, a)
+	a.Ino |= thumbBit
+	a.Mode = syscall.S_IFREG | in.Mode&0o444
+	a.Nlink = 1
+	a.Size = uint64(size)
+	a.Blocks = (a.Size + 511) / 512
+}
+
+// Getattr answers stat with the thumbnail's own size.
+func (t *thumbNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	in, err := t.picture()
+	if err != nil {
+		return t.fs.errno("stat of thumbnail", uint64(t.ino), err)
+	}
+	size, err := t.fs.thumbSize(ctx, in)
+	if err != nil {
+		return t.fs.errno("thumbnail", uint64(t.ino), err)
+	}
+	t.fs.thumbAttr(in, size, &out.Attr)
+	out.SetTimeout(thumbTimeout)
+	return 0
+}
+
+// picture gives the inode that the thumbnail is of; ESTALE if its content is
+// no uploaded image any more.
+func (t *thumbNode) picture() (index.Inode, error) {
+	in, err := t.fs.Index.Get(t.ino)
+	if err == nil && !t.fs.hasThumb(in) {
+		err = syscall.ESTALE
+	}
+	return in, err
+}
+
+// Open fetches the thumbnail, a few KiB, whole.
+func (t *thumbNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, syscall.EACCES
+	}
+	in, err := t.picture()
+	if err != nil {
+		return nil, 0, t.fs.errno("open thumbnail", uint64(t.ino), err)
+	}
+	r, err := t.fs.openThumb(ctx, in)
+	if err != nil {
+		return nil, 0, t.fs.errno("thumbnail", uint64(t.ino), err)
+	}
+	return &thumbHandle{r}, 0, 0
+}
+
+type thumbHandle struct{ r *transfer.Reader }
+
+// Read answers from the local disk.
+func (h *thumbHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, err := h.r.ReadAt(ctx, dest, off)
+	if n == 0 && err != nil && toErrno(err) != syscall.EIO {
+		return nil, toErrno(err)
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// Release closes the cached file.
+func (h *thumbHandle) Release(context.Context) syscall.Errno {
+	h.r.Close()
+	return 0
+}
+
+// Setattr accepts and forgets what cp -a and rsync set on what they take for
+// a file of their own; a size is refused.
+func (t *thumbNode) Setattr(ctx context.Context, fh gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if _, ok := in.GetSize(); ok {
+		return syscall.EACCES
+	}
+	return t.Getattr(ctx, fh, out)
+}
+
+// Access is never asked with default_permissions; the kernel decides.
+func (t *thumbNode) Access(context.Context, uint32) syscall.Errno { return 0 }
+
+// Getxattr, Listxattr, Setxattr and Removexattr know no xattr here.
+func (t *thumbNode) Getxattr(_ context.Context, name string, _ []byte) (uint32, syscall.Errno) {
+	return 0, absent(name)
+}
+
+// Listxattr lists none.
+func (t *thumbNode) Listxattr(context.Context, []byte) (uint32, syscall.Errno) { return 0, 0 }
+
+// Setxattr is refused.
+func (t *thumbNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
+	return syscall.EPERM
+}
+
+// Removexattr finds none.
+func (t *thumbNode) Removexattr(_ context.Context, name string) syscall.Errno { return absent(name) }
+
+// unlinkThumb hides a thumbnail until its picture changes, or lays the ghost
+// of one whose picture went first.
+func (n *node) unlinkThumb(name string) syscall.Errno {
+	if d, ok := n.thumbOf(name); ok {
+		return n.fs.errno("unlink "+name, uint64(n.ino), n.fs.Index.HideThumb(n.ino, d.Name))
+	}
+	if n.fs.ghosts.exorcise(n.ino, name) {
+		return 0
+	}
+	return syscall.ENOENT
+}
+
+// renameThumb moves nothing: a thumbnail goes where its picture goes. So mv
+// of both, in either order, ends well; under another name there is none.
+func (n *node) renameThumb(name string, dst *node, newName string) syscall.Errno {
+	_, is := n.thumbOf(name)
+	if !is && !n.fs.ghosts.has(n.ino, name) {
+		return syscall.ENOENT
+	}
+	if name != newName {
+		return syscall.EPERM
+	}
+	n.fs.ghosts.exorcise(n.ino, name)
+	return 0
+}
+
+// lookupGhost finds a thumbnail whose picture was removed or moved away a
+// moment ago: whoever listed the directory before may still remove it.
+func (n *node) lookupGhost(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if !n.fs.ghosts.has(n.ino, name) {
+		out.SetEntryTimeout(1) // it may appear by itself
+		return nil, syscall.ENOENT
+	}
+	out.Attr.Mode = syscall.S_IFREG | 0o444
+	out.Attr.Nlink = 1
+	out.SetEntryTimeout(1)
+	out.SetAttrTimeout(1)
+	return n.NewInode(ctx, &gofs.MemRegularFile{Attr: out.Attr}, gofs.StableAttr{Mode: syscall.S_IFREG}), 0
+}
+
+// ghosts are the names of thumbnails whose pictures are gone. They make no
+// listing, and a bound number is kept.
+type ghosts struct {
+	mu    sync.Mutex
+	names map[ghost]struct{}
+	order []ghost
+}
+
+type ghost struct {
+	dir  index.Ino
+	name string
+}
+
+// maxGhosts bounds the memory; rm -r removes a picture's thumbnail within as
+// many names as it takes from the listing at once, some thousands.
+const maxGhosts = 100_000
+
+// raise makes a ghost of the thumbnail of a picture that is gone.
+func (g *ghosts) raise(dir index.Ino, picture string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.names == nil {
+		g.names = make(map[ghost]struct{})
+	}
+	k := ghost{dir, picture + thumbSuffix}
+	g.names[k] = struct{}{}
+	g.order = append(g.order, k)
+	if len(g.order) > maxGhosts {
+		delete(g.names, g.order[0])
+		g.order = g.order[1:]
+	}
+}
+
+// lay ends the ghosts that a new name stands in for.
+func (g *ghosts) lay(dir index.Ino, name string) {
+	g.exorcise(dir, name)
+	g.exorcise(dir, name+thumbSuffix)
+}
+
+// exorcise ends one ghost and tells whether it was there.
+func (g *ghosts) exorcise(dir index.Ino, name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, was := g.names[ghost{dir, name}]
+	delete(g.names, ghost{dir, name})
+	return was
+}
+
+func (g *ghosts) has(dir index.Ino, name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, is := g.names[ghost{dir, name}]
+	return is
+}

@@ -1,0 +1,450 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"chatfs/index"
+	"chatfs/internal/transfer"
+)
+
+// writable gives the staged file, with the first keep bytes of the present
+// content in it, to be changed in place. The caller has the turn and a hold.
+func (of *openFile) writable(ctx context.Context, keep int64) (*os.File, error) {
+	of.mu.Lock()
+	file, owned := of.file, of.owned
+	fresh := !of.named
+	of.mu.Unlock()
+	// What the index does not name yet, no uploader knows of.
+	if file != nil && (fresh || owned && keep > 0) {
+		return file, nil
+	}
+	in, err := of.fs.Index.Get(of.ino)
+	if err != nil {
+		return nil, err
+	}
+	if err := of.load(in); err != nil {
+		return nil, err
+	}
+	if in.Staged != 0 && keep > 0 {
+		return of.own(in)
+	}
+	return of.stage(ctx, in, keep)
+}
+
+// own takes staged content that nothing uploads now.
+func (of *openFile) own(in index.Inode) (*os.File, error) {
+	of.mu.Lock()
+	if of.file != nil && of.staged != in.Staged {
+		of.retire()
+	}
+	of.mu.Unlock()
+	if err := of.attach(in); err != nil {
+		return nil, err
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.owned = true
+	return of.file, nil
+}
+
+// load takes from the index, before the first change, what the changes are
+// laid on. The caller has the turn.
+func (of *openFile) load(in index.Inode) error {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.dirty {
+		return nil
+	}
+	of.size, of.mtime, of.ctime, of.failed = in.Size, in.Mtime, in.Ctime, ""
+	q, queued, err := of.fs.Index.QueueEntry(of.ino)
+	if err == nil && queued && q.Never {
+		of.failed = q.Failed // cut content stays cut, whatever changes inside
+	}
+	return err
+}
+
+// stage starts a new staged content and copies the first keep bytes of the
+// present one, fetched if need be, into it.
+func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.File, error) {
+	id := of.fs.Index.NextStaged()
+	file, err := of.fs.Blobs.CreateStaged(uint64(id))
+	if err != nil {
+		return nil, err
+	}
+	if err := of.copyInto(ctx, file, in, min(keep, in.Size)); err != nil {
+		file.Close()
+		of.fs.discard(id)
+		return nil, err
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.retire()
+	of.old, of.file, of.staged, of.owned = in.Staged, file, id, true
+	return file, nil
+}
+
+func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, n int64) error {
+	if n == 0 || in.UUID.IsZero() {
+		return nil
+	}
+	e, err := of.fs.Index.Entity(in.UUID)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, of.fs.ReadTimeout)
+	defer cancel()
+	src, err := of.fs.Transfer.Open(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return copyN(ctx, dst, src, n)
+}
+
+func copyN(ctx context.Context, dst *os.File, src *transfer.Reader, n int64) error {
+	buf := make([]byte, min(n, 1<<20))
+	for off := int64(0); off < n; {
+		got, err := src.ReadAt(ctx, buf[:min(int64(len(buf)), n-off)], off)
+		if got == 0 && err != nil {
+			return fmt.Errorf("content ends at %d of %d bytes: %w", off, n, err)
+		}
+		if _, err := dst.WriteAt(buf[:got], off); err != nil {
+			return err
+		}
+		off += int64(got)
+	}
+	return nil
+}
+
+// changed notes that the content was changed and is size bytes long now.
+// Whoever is not root gives up setuid and setgid with it.
+func (of *openFile) changed(size int64) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.size, of.dirty = size, true
+	of.mtime = index.Now()
+	of.ctime = of.mtime
+}
+
+// dropSetIDs clears setuid and setgid, as the kernel leaves to us.
+func (of *openFile) dropSetIDs() error {
+	of.mu.Lock()
+	mode := of.mode
+	of.mu.Unlock()
+	if clearSetIDs(mode) == mode {
+		return nil
+	}
+	got, err := of.fs.Index.SetAttr(of.ino, func(i *index.Inode) error {
+		i.Mode = clearSetIDs(i.Mode)
+		return nil
+	})
+	of.mu.Lock()
+	of.mode = got.Mode
+	of.mu.Unlock()
+	return err
+}
+
+// tooLarge records that the content would be larger than the service takes.
+// The caller has the turn and a hold.
+func (of *openFile) tooLarge(ctx context.Context) error {
+	if _, err := of.writable(ctx, of.fs.MaxSize); err != nil {
+		return err
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.failed = fmt.Sprintf("too large: the service takes at most %d bytes a file", of.fs.MaxSize)
+	of.dirty = true
+	return syscall.EFBIG
+}
+
+// begin takes the turn and, once a handle, a hold, for a change that makes
+// the content reach to end; the caller gives the turn back. Over the limit,
+// what the last close left whole and nobody changed since stays as it is,
+// its upload undisturbed.
+func (h *handle) begin(ctx context.Context, end int64) error {
+	of := h.of
+	if err := of.take(ctx); err != nil {
+		return err
+	}
+	if end > of.fs.MaxSize && !of.isDirty() {
+		in, err := of.fs.Index.Get(of.ino)
+		if err == nil && in.Size > 0 {
+			err = syscall.EFBIG
+		}
+		if err != nil {
+			of.give()
+			return err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.held {
+		of.hold()
+	}
+	h.held, h.wrote = true, true
+	return nil
+}
+
+// Write writes into the staged content. Over the limit it is EFBIG at once.
+func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, err := h.writeAt(ctx, data, off)
+	return uint32(n), h.of.fs.errno("write", uint64(h.of.ino), err)
+}
+
+func (h *handle) writeAt(ctx context.Context, data []byte, off int64) (int, error) {
+	of := h.of
+	end := off + int64(len(data))
+	if err := h.begin(ctx, end); err != nil {
+		return 0, err
+	}
+	defer of.give()
+	if end > of.fs.MaxSize {
+		return 0, of.tooLarge(ctx)
+	}
+	file, err := of.writable(ctx, of.fs.MaxSize)
+	if err != nil {
+		return 0, err
+	}
+	n, err := file.WriteAt(data, off)
+	if n > 0 {
+		of.changed(max(of.size, off+int64(n)))
+		if caller, ok := fuse.FromContext(ctx); ok && caller.Uid != 0 {
+			err = firstError(err, of.dropSetIDs())
+		}
+	}
+	return n, err
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// truncate sets the size. With a handle open for writing the change is
+// committed at its close, else at once.
+func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kill bool) error {
+	h, ok := fh.(*handle)
+	if !ok || !h.write {
+		h = &handle{of: n.fs.acquire(n.ino), write: true}
+		defer h.close()
+	}
+	if err := h.begin(ctx, size); err != nil {
+		return err
+	}
+	err := h.resize(ctx, size)
+	if kill && err == nil {
+		err = h.of.dropSetIDs()
+	}
+	h.of.give()
+	return err
+}
+
+// resize sets the size of the content. The caller has the turn.
+func (h *handle) resize(ctx context.Context, size int64) error {
+	of := h.of
+	if size > of.fs.MaxSize {
+		return of.tooLarge(ctx)
+	}
+	in, err := of.fs.Index.Get(of.ino)
+	if err != nil {
+		return err
+	}
+	of.setMode(in.Mode)
+	if err := of.load(in); err != nil {
+		return err
+	}
+	of.overlay(&in)
+	if size == in.Size && !of.hasFailed() {
+		return h.touch(in)
+	}
+	file, err := of.writable(ctx, size)
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(size); err != nil {
+		return err
+	}
+	of.mu.Lock()
+	of.failed = ""
+	of.mu.Unlock()
+	of.changed(size)
+	return nil
+}
+
+// touch gives the content new times, as truncate(2) to the same size does.
+func (h *handle) touch(in index.Inode) error {
+	now := index.Now()
+	_, err := h.of.fs.Index.SetAttr(in.Ino, func(i *index.Inode) error {
+		i.Mtime, i.Ctime = now, now
+		return nil
+	})
+	h.of.mu.Lock()
+	h.of.mtime, h.of.ctime = now, now
+	h.of.mu.Unlock()
+	return err
+}
+
+func (of *openFile) setMode(mode uint32) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.mode = mode
+}
+
+func (of *openFile) hasFailed() bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.failed != ""
+}
+
+// Allocate answers fallocate(2) on the staged file.
+func (n *node) Allocate(ctx context.Context, fh gofs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
+	h, ok := fh.(*handle)
+	if !ok || !h.write {
+		return syscall.EBADF
+	}
+	return n.fs.errno("fallocate", uint64(n.ino), h.allocate(ctx, int64(off), int64(size), mode))
+}
+
+func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) error {
+	if mode&^(unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+		return syscall.EOPNOTSUPP
+	}
+	of := h.of
+	end := off + size
+	if mode&unix.FALLOC_FL_PUNCH_HOLE != 0 {
+		end = 0
+	}
+	if err := h.begin(ctx, end); err != nil {
+		return err
+	}
+	defer of.give()
+	if end > of.fs.MaxSize {
+		return of.tooLarge(ctx)
+	}
+	file, err := of.writable(ctx, of.fs.MaxSize)
+	if err != nil {
+		return err
+	}
+	if err := unix.Fallocate(int(file.Fd()), mode, off, size); err != nil {
+		return err
+	}
+	if mode&unix.FALLOC_FL_KEEP_SIZE != 0 {
+		end = 0
+	}
+	of.changed(max(of.size, end))
+	return nil
+}
+
+// Flush answers close(2): what was written becomes the file's content, as
+// far as the mount's close mode promises.
+func (n *node) Flush(ctx context.Context, fh gofs.FileHandle) syscall.Errno {
+	h, ok := fh.(*handle)
+	if !ok || !h.write {
+		return 0
+	}
+	return n.fs.errno("close", uint64(n.ino), h.flush(ctx))
+}
+
+func (h *handle) flush(ctx context.Context) error {
+	if err := h.commit(ctx); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	wrote := h.wrote
+	h.wrote = false
+	h.mu.Unlock()
+	if !wrote {
+		return nil
+	}
+	switch h.of.fs.Close {
+	case CloseDurable:
+		return h.of.fs.Index.Sync()
+	case CloseUploaded:
+		h.unhold()
+		return h.of.fs.Transfer.Wait(ctx, h.of.ino)
+	}
+	return nil
+}
+
+func (h *handle) commit(ctx context.Context) error {
+	if err := h.of.take(ctx); err != nil {
+		return err
+	}
+	defer h.of.give()
+	return h.of.commit()
+}
+
+// Fsync makes content and index outlive a power loss. A stored upload error
+// is told once.
+func (n *node) Fsync(ctx context.Context, fh gofs.FileHandle, _ uint32) syscall.Errno {
+	h, ok := fh.(*handle)
+	if !ok {
+		return n.fs.errno("fsync", uint64(n.ino), n.fs.Index.Sync())
+	}
+	err := h.commit(ctx)
+	if err == nil {
+		err = n.fs.Index.Sync()
+	}
+	if err == nil && h.write {
+		err = h.uploadError()
+	}
+	return n.fs.errno("fsync", uint64(n.ino), err)
+}
+
+// uploadError is the permanent failure of the file's upload, once a handle.
+func (h *handle) uploadError() error {
+	h.mu.Lock()
+	told := h.told
+	h.told = true
+	h.mu.Unlock()
+	if told || h.of.fs.Transfer.State(h.of.ino) != transfer.StateFailed {
+		return nil
+	}
+	if h.of.hasFailed() {
+		return syscall.EFBIG
+	}
+	return fmt.Errorf("upload: %s: %w", h.of.fs.Transfer.ErrorOf(h.of.ino), syscall.EIO)
+}
+
+func (h *handle) unhold() {
+	h.mu.Lock()
+	held := h.held
+	h.held = false
+	h.mu.Unlock()
+	if held {
+		h.of.unhold()
+	}
+}
+
+// Release queues what was written after the last close, by way of a mapping
+// say, and gives the handle up. No error can reach a program any more.
+func (n *node) Release(_ context.Context, fh gofs.FileHandle) syscall.Errno {
+	if h, ok := fh.(*handle); ok {
+		h.close()
+	}
+	return 0
+}
+
+func (h *handle) close() {
+	if h.write {
+		if err := h.commit(context.Background()); err != nil {
+			h.of.fs.Log.WithError(err).Errorf("%s: what was written last is lost", h.of.fs.describe(uint64(h.of.ino)))
+		}
+		h.unhold()
+	}
+	h.mu.Lock()
+	if h.reader != nil {
+		h.reader.Close()
+	}
+	h.mu.Unlock()
+	h.of.release()
+}
