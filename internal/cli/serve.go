@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +24,7 @@ type serveOptions struct {
 	expireAfter            time.Duration
 	rps                    float64
 	faults                 string
+	seed                   uint64
 	logLevel               choice
 }
 
@@ -53,14 +55,15 @@ address. The app's own credentials are in a file (0600) in the data directory.`,
 	f.DurationVar(&o.expireAfter, "expire-after", 0, "age at which files expire; 0 is never")
 	f.Float64Var(&o.rps, "rps", 0, "requests a second that are let through; 0 is any number")
 	f.StringVar(&o.faults, "faults", "", "faults to inject, for tests (see docs/operations.md)")
+	f.Uint64Var(&o.seed, "faults-seed", 0, "seed of the faults' chance; 0 draws one")
 	f.Var(&o.logLevel, "log-level", "what is logged")
 	return cmd
 }
 
 func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
-	faults, err := service.ParseFaults(o.faults)
+	faults, err := o.parseFaults(cmd)
 	if err != nil {
-		return service.Config{}, fail(exitUsage, "--faults: %w", err)
+		return service.Config{}, err
 	}
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		return service.Config{}, fail(exitUsage, "--tls-cert and --tls-key belong together")
@@ -72,6 +75,26 @@ func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
 	return service.Config{Dir: o.data, Org: o.org, App: o.app, Listen: o.listen, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
 		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, Faults: faults,
 		Log: logrus.NewEntry(log)}, nil
+}
+
+// credentialsFile is where the service keeps the app's own, in its data.
+const credentialsFile = "credentials.json"
+
+// parseFaults reads --faults; without a seed it draws one, and tells it, so
+// that the run can be repeated.
+func (o *serveOptions) parseFaults(cmd *cobra.Command) (*service.Faults, error) {
+	if o.faults == "" {
+		return nil, nil
+	}
+	if o.seed == 0 {
+		o.seed = rand.Uint64()
+	}
+	faults, err := service.ParseFaults(o.faults, o.seed)
+	if err != nil {
+		return nil, fail(exitUsage, "--faults: %w", err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "chatfs: faults are injected, with --faults-seed %d\n", o.seed)
+	return faults, nil
 }
 
 // shutdownPatience is what requests have to end.
@@ -89,7 +112,7 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	id, _ := s.Credentials()
-	fmt.Fprintf(cmd.OutOrStdout(), "Serving %s\n  client id %s (its secret is in %s)\n  stop      Ctrl-C\n", s.Base(), id, s.CredentialsFile())
+	fmt.Fprintf(cmd.OutOrStdout(), "Serving %s\n  client id %s (its secret is in %s)\n  stop      Ctrl-C\n", s.Base(), id, filepath.Join(o.data, credentialsFile))
 	<-ctx.Done()
 	stop() // a second signal ends at once
 	grace, cancel := context.WithTimeout(context.Background(), shutdownPatience)
