@@ -164,6 +164,9 @@ func parseToken(req *http.Request, body io.Reader) (entity.Secret, time.Duration
 	return entity.NewSecret(answer.Token), life, nil
 }
 
+// noSuchApp is the service's code for an org or app that it does not know.
+const noSuchApp = "organization_application_not_found"
+
 // Login proves the credentials: by asking for a token, or where one is given,
 // by asking for an entity that cannot exist.
 func (c *Client) Login(ctx context.Context) error {
@@ -174,6 +177,10 @@ func (c *Client) Login(ctx context.Context) error {
 	body, err := c.Download(ctx, entity.UUID{}, entity.Secret{}, false)
 	if err == nil {
 		body.Close()
+	}
+	var answer *Error
+	if errors.As(err, &answer) && answer.Code == noSuchApp {
+		return err
 	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRejected) {
 		return nil

@@ -28,6 +28,8 @@ type UploadRequest struct {
 // Upload makes an entity of a content. A repeated request may leave an entity
 // at the service that nobody knows; it expires there.
 func (c *Client) Upload(ctx context.Context, u UploadRequest) (entity.Entity, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // with it end the contexts of its requests
 	var e entity.Entity
 	err := c.do(ctx, call{c.up, func(ctx context.Context) (*http.Request, error) { return c.uploadRequest(ctx, u) }},
 		func(resp *http.Response) (err error) {

@@ -140,7 +140,7 @@ func (s *session) showProgress() func(transfer.Progress) {
 				end = "\n"
 			}
 			fmt.Fprintf(s.out, "\r\x1b[Kchatfs: %s%s", line, end)
-		case time.Since(last) < progressEvery:
+		case p.Files > 0 && time.Since(last) < progressEvery: // the end is always told
 			return
 		default:
 			fmt.Fprintf(s.out, "chatfs: %s\n", line)

@@ -137,7 +137,7 @@ const unlimited = 1e6
 // startEmbedded starts the embedded service on a loopback port and makes its
 // client.
 func (o *serviceFlags) startEmbedded(stateDir string, log *logrus.Logger) (*endpoint, error) {
-	served, err := service.Start(service.Config{Dir: filepath.Join(stateDir, "service"),
+	served, err := service.Start(service.Config{Dir: filepath.Join(stateDir, "embedded"),
 		Org: "chatfs", App: "embedded", Log: log.WithField("area", "service")})
 	if err != nil {
 		return nil, fmt.Errorf("embedded service: %w", err)
