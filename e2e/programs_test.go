@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// tree makes a folder of files as people have them, below "in".
+const tree = `
+mkdir -p in/docs/deep/er in/empty
+for i in $(seq 1 40); do head -c $((i*997)) /dev/urandom >"in/docs/file $i.bin"; done
+printf 'x' >in/one; : >in/nothing
+head -c 3000000 /dev/urandom >in/docs/deep/large
+ln -s docs/deep/large in/link; ln "in/one" in/hard
+chmod 600 in/one; chmod 755 in/docs/deep/large
+touch -d '2001-02-03 04:05:06.123456789' in/docs/deep/large in/docs
+setfattr -n user.note -v kept in/one
+`
+
+func TestRsyncTransfersNothingTheSecondTime(t *testing.T) {
+	s := newSession(t)
+	s.sh(tree)
+	s.sh(`rsync -aHAX --delete in/ "$D"/`)
+	s.quiet("second run", `rsync -aHAXi --delete in/ "$D"/`)
+	s.sync()
+	s.quiet("after the uploads", `rsync -aHAXi --delete in/ "$D"/`)
+	s.quiet("by checksum", `rsync -aHAXi --checksum --delete in/ "$D"/`)
+	s.interrupt()
+	s.sh(`rm -r cache/chatfs`)
+	s.mount()
+	s.quiet("after a remount", `rsync -aHAXi --delete in/ "$D"/`)
+	s.sh(`rsync -aHAX "$D"/ out/; diff -r --no-dereference in out`)
+	s.quiet("out again", `rsync -aHAXi --delete "$D"/ out/`)
+	s.quiet("from what came out", `rsync -aHAXi --delete out/ "$D"/`)
+	s.sh(`head -c 500 /dev/urandom >>in/docs/deep/large; rsync -a --inplace in/ "$D"/; rsync -a --partial in/ "$D"/
+printf more >>in/one; rsync -a --append in/ "$D"/; diff -r --no-dereference in "$D"`)
+}
+
+// quiet fails where the script prints anything.
+func (s *session) quiet(what, script string) {
+	s.t.Helper()
+	if out := s.sh(script); strings.TrimSpace(out) != "" {
+		s.t.Errorf("%s: %s prints\n%s", what, script, out)
+	}
+}
+
+func TestCopyArchiveAndMove(t *testing.T) {
+	s := newSession(t)
+	s.sh(tree)
+	s.quiet("cp in", `cp -a in "$D"/`)
+	s.quiet("cp within", `cp -a "$D"/in "$D"/again`)
+	s.quiet("mv within", `mkdir "$D"/sub; mv "$D"/again "$D"/sub/moved`)
+	s.quiet("same", `diff -r --no-dereference in "$D"/sub/moved`)
+	s.quiet("tar", `tar -C in -cf - . | (mkdir "$D"/tar && tar -C "$D"/tar -xf -); diff -r --no-dereference in "$D"/tar; tar -C "$D"/tar --compare -f <(tar -C in -cf - .)`)
+	s.quiet("mv out", `mv "$D"/sub/moved out; diff -r --no-dereference in out`)
+	s.quiet("rm", `rm -r "$D"/in "$D"/tar "$D"/sub; ls -A "$D"`)
+}
+
+func TestProgramsWorkInside(t *testing.T) {
+	s := newSession(t)
+	for name, script := range map[string]string{
+		"git": `cd "$D"; git init -q repo; cd repo; git config user.email a@b; git config user.name n
+for i in 1 2 3; do echo $i >f$i; git add .; git commit -qm c$i; done; git gc -q; git fsck --strict 2>&1 | (! grep -v '^notice')
+git clone -q . ../clone; cd ../clone; test "$(git log --oneline | wc -l)" = 3; git status --porcelain`,
+		"sqlite": `cd "$D"; sqlite3 db 'create table t(x); begin; insert into t values(1),(2); commit; update t set x=x+1;'
+test "$(sqlite3 db 'pragma integrity_check; select sum(x) from t')" = "ok
+5"`,
+		"sed":   `cd "$D"; printf 'a\nb\n' >text; sed -i s/a/c/ text; test "$(head -1 text)" = c`,
+		"vim":   `cd "$D"; printf 'a\n' >v; vim -Nu NONE -es -c 's/a/changed/' -c wq v </dev/null; test "$(cat v)" = changed`,
+		"nano":  `cd "$D"; printf 'n\n' >nn; test -x "$(command -v nano)"`,
+		"unzip": `mkdir z; echo hello >z/a; (cd z; zip -q ../z.zip a); cd "$D"; unzip -q "$OLDPWD"/z.zip; test "$(cat a)" = hello`,
+		"office": `cd "$D"; echo one >doc.odt; : >.~lock.doc.odt#; echo two >lu123.tmp; mv lu123.tmp doc.odt; rm .~lock.doc.odt#
+test "$(cat doc.odt)" = two`,
+		"flock": `cd "$D"; : >lock; flock lock true; exec 9>lock; flock -n 9; ! flock -n lock true`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := s.try(script); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	s.sync()
+}
+
+func TestLocalNamesStayLocal(t *testing.T) {
+	s := newSession(t)
+	names := []string{".~lock.a.odt#", "~$a.docx", ".a.txt.swp", "4913", "a.txt~", ".goutputstream-ABC123", ".DS_Store", "._a", "Thumbs.db", "a.part", "a.crdownload", ".file.XyZ123"}
+	for _, n := range names {
+		s.sh(`echo x >"$D"/'` + n + `'`)
+	}
+	s.sh(`echo y >"$D"/real`)
+	s.sync()
+	for _, n := range names {
+		if got := strings.TrimSpace(s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/'` + n + `'`)); got != "local" {
+			t.Errorf("%s is %q", n, got)
+		}
+	}
+	s.sh(`mv "$D"/a.part "$D"/a`)
+	s.sync()
+	if got := s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/a`); got != "uploaded" {
+		t.Errorf("renamed, it is %q", got)
+	}
+}
+
+func TestKilledMountKeepsWhatCloseAcknowledged(t *testing.T) {
+	s := newSession(t)
+	s.sh(`mkdir in; for i in $(seq 1 100); do head -c 5000 /dev/urandom >in/$i; done; cp -r in "$D"/`)
+	s.kill()
+	s.mount()
+	if !strings.Contains(s.output(), "dead mount") {
+		t.Error("the mount does not say that it cleared a dead one")
+	}
+	s.quiet("after kill -9", `diff -r in "$D"/in`)
+	s.sync()
+	if code := s.interrupt(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s.sh(`rm -r cache/chatfs`)
+	s.mount()
+	s.quiet("from the service", `diff -r in "$D"/in`)
+}
+
+func TestTooLargeIsSaidByCp(t *testing.T) {
+	s := newSession(t)
+	out, err := s.try(`head -c $((10*1024*1024+1)) /dev/zero >big; cp big "$D"/`)
+	if err == nil || !strings.Contains(out, "File too large") {
+		t.Errorf("cp: %v, %s", err, out)
+	}
+	s.sh(`head -c $((10*1024*1024)) /dev/urandom >most; cp most "$D"/; cmp most "$D"/most`)
+	if got := s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/big`); got != "failed" {
+		t.Errorf("big is %s", got)
+	}
+}

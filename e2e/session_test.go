@@ -1,0 +1,195 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// command is the built chatfs, made once for all tests.
+var command string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "chatfs-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	command = filepath.Join(dir, "chatfs")
+	args := []string{"build", "-o", command}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "chatfs")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// A session is a person at a terminal: a profile of their own, a mount
+// point, and what the mount printed.
+type session struct {
+	t    *testing.T
+	base string
+	Dir  string // the mount point
+	Args []string
+
+	proc  *exec.Cmd
+	ended chan error
+	mu    sync.Mutex
+	said  strings.Builder
+}
+
+func newSession(t *testing.T, args ...string) *session {
+	t.Helper()
+	s := &session{t: t, base: t.TempDir(), Args: args}
+	s.Dir = filepath.Join(s.base, "files")
+	if err := os.Mkdir(s.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.end)
+	s.mount()
+	return s
+}
+
+func (s *session) env() []string {
+	return append(os.Environ(), "HOME="+s.base, "XDG_STATE_HOME="+s.base+"/state",
+		"XDG_CACHE_HOME="+s.base+"/cache", "XDG_CONFIG_HOME="+s.base+"/config", "LC_ALL=C.UTF-8")
+}
+
+// mount starts the command and returns once the mount answers.
+func (s *session) mount(extra ...string) {
+	s.t.Helper()
+	args := append([]string{"mount", "--settle", "50ms"}, s.Args...)
+	s.proc = exec.Command(command, append(append(args, extra...), s.Dir)...)
+	s.proc.Env = s.env()
+	out, err := s.proc.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.proc.Stderr = s.proc.Stdout
+	if err := s.proc.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	s.ended = ended
+	go func(p *exec.Cmd) {
+		s.listen(out, ready)
+		ended <- p.Wait()
+	}(s.proc)
+	select {
+	case <-ready:
+	case err := <-ended:
+		s.t.Fatalf("the mount ended at once: %v\n%s", err, s.output())
+	case <-time.After(30 * time.Second):
+		s.t.Fatalf("the mount does not answer\n%s", s.output())
+	}
+}
+
+// listen keeps what the command prints; ready is closed at the line that
+// says how to stop, the last before it serves.
+func (s *session) listen(out io.Reader, ready chan struct{}) {
+	lines := bufio.NewScanner(out)
+	once := sync.OnceFunc(func() { close(ready) })
+	for lines.Scan() {
+		s.mu.Lock()
+		s.said.WriteString(lines.Text() + "\n")
+		s.mu.Unlock()
+		if strings.Contains(lines.Text(), "Ctrl-C") {
+			once()
+		}
+	}
+}
+
+func (s *session) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said.String()
+}
+
+// interrupt is Ctrl-C; it gives the exit code.
+func (s *session) interrupt() int {
+	s.t.Helper()
+	if err := s.proc.Process.Signal(os.Interrupt); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.wait()
+}
+
+func (s *session) kill() {
+	s.t.Helper()
+	if err := s.proc.Process.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.wait()
+}
+
+func (s *session) wait() int {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		s.proc, s.ended = nil, nil
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return exit.ExitCode()
+		}
+		return 0
+	case <-time.After(60 * time.Second):
+		s.t.Fatalf("the mount does not end\n%s", s.output())
+		return -1
+	}
+}
+
+// end ends what a failed test left, and its mount.
+func (s *session) end() {
+	if s.proc != nil {
+		s.proc.Process.Kill()
+		<-s.ended
+	}
+	// EINVAL: nothing is mounted there.
+	if err := syscall.Unmount(s.Dir, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
+		s.t.Errorf("unmount %s: %v", s.Dir, err)
+	}
+	if s.t.Failed() {
+		s.t.Logf("the mount said:\n%s", s.output())
+	}
+}
+
+// sh runs a shell script in the base folder, with $D the mount point, and
+// gives what it prints; it fails the test where the script fails.
+func (s *session) sh(script string) string {
+	s.t.Helper()
+	out, err := s.try(script)
+	if err != nil {
+		s.t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return out
+}
+
+func (s *session) try(script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = s.base
+	cmd.Env = append(s.env(), "D="+s.Dir, "CHATFS="+command)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// sync waits for the uploads.
+func (s *session) sync() {
+	s.t.Helper()
+	s.sh(`"$CHATFS" sync`)
+}
