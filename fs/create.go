@@ -30,7 +30,7 @@ func (n *node) Create(ctx context.Context, name string, _, mode uint32, out *fus
 	if errno != 0 {
 		return nil, nil, 0, errno
 	}
-	h := &handle{of: n.fs.acquire(in.Ino), write: true}
+	h := n.fs.acquire(in.Ino, true)
 	h.of.setMode(in.Mode)
 	return ch, h, fuse.FOPEN_KEEP_CACHE, 0
 }

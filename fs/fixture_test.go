@@ -143,6 +143,12 @@ func (f *fixture) unmount() {
 	}
 	fusetest.Eventually(f.t, "unmount", func() error { return f.server.Unmount() })
 	f.server.Wait()
+	f.closeProfile()
+}
+
+// closeProfile closes what the mount worked on, which has ended.
+func (f *fixture) closeProfile() {
+	f.t.Helper()
 	f.server = nil
 	must(f.t, f.transfer.Close())
 	must(f.t, f.index.Close())

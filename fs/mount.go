@@ -104,6 +104,7 @@ type filesystem struct {
 }
 
 func (f *filesystem) close() {
+	f.files.closeAll()
 	f.inval.close()
 	f.debugLog.Close()
 }

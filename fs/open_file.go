@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -20,8 +21,8 @@ type openFile struct {
 	fs  *filesystem
 	ino index.Ino
 
-	refs     int  // handles and operations under way; guarded by openTable.mu
-	unlinked bool // its last name is gone; guarded by openTable.mu
+	handles  []*handle // that are open; guarded by openTable.mu
+	unlinked bool      // its last name is gone; guarded by openTable.mu
 
 	// turn is held by whoever changes the content. It may be held over a
 	// fetch from the service; waiting for it gives way to the context.
@@ -50,15 +51,15 @@ type openTable struct {
 	open map[index.Ino]*openFile
 }
 
-// get gives ino's open file, or nil. It takes no reference: good for a look.
+// get gives ino's open file, or nil. It opens no handle: good for a look.
 func (t *openTable) get(ino index.Ino) *openFile {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.open[ino]
 }
 
-// acquire gives ino's open file with one more reference.
-func (f *filesystem) acquire(ino index.Ino) *openFile {
+// acquire gives a new handle on ino, to be closed.
+func (f *filesystem) acquire(ino index.Ino, write bool) *handle {
 	t := &f.files
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,17 +68,32 @@ func (f *filesystem) acquire(ino index.Ino) *openFile {
 		of = &openFile{fs: f, ino: ino, turn: make(chan struct{}, 1)}
 		t.open[ino] = of
 	}
-	of.refs++
-	return of
+	h := &handle{of: of, write: write}
+	of.handles = append(of.handles, h)
+	return h
 }
 
-// release gives a reference back. With the last, files are closed, and an
-// inode without a name is dropped for good.
-func (of *openFile) release() {
+// closeAll closes the handles whose RELEASE the kernel dropped: it sends
+// these in the background, and none any more once the mount has ended.
+func (t *openTable) closeAll() {
+	t.mu.Lock()
+	var left []*handle
+	for _, of := range t.open {
+		left = append(left, of.handles...)
+	}
+	t.mu.Unlock()
+	for _, h := range left {
+		h.close()
+	}
+}
+
+// release takes a handle out. With the last, files are closed, and an inode
+// without a name is dropped for good.
+func (of *openFile) release(h *handle) {
 	t := &of.fs.files
 	t.mu.Lock()
-	of.refs--
-	last := of.refs == 0
+	of.handles = slices.DeleteFunc(of.handles, func(x *handle) bool { return x == h })
+	last := len(of.handles) == 0
 	if last {
 		delete(t.open, of.ino)
 	}

@@ -30,7 +30,7 @@ type handle struct {
 
 // Open opens a regular file. Nothing is fetched before the first read.
 func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	h := &handle{of: n.fs.acquire(n.ino), write: flags&syscall.O_ACCMODE != syscall.O_RDONLY}
+	h := n.fs.acquire(n.ino, flags&syscall.O_ACCMODE != syscall.O_RDONLY)
 	if err := n.open(ctx, h, flags); err != nil {
 		h.close()
 		return nil, 0, n.fs.errno("open", uint64(n.ino), err)

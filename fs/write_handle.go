@@ -234,7 +234,7 @@ func firstError(a, b error) error {
 func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kill bool) error {
 	h, ok := fh.(*handle)
 	if !ok || !h.write {
-		h = &handle{of: n.fs.acquire(n.ino), write: true}
+		h = n.fs.acquire(n.ino, true)
 		defer h.close()
 	}
 	if err := h.begin(ctx, size); err != nil {
@@ -446,5 +446,5 @@ func (h *handle) close() {
 		h.reader.Close()
 	}
 	h.mu.Unlock()
-	h.of.release()
+	h.of.release(h)
 }

@@ -1,0 +1,48 @@
+package fs_test
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOpenHandlesOutliveTheMount ends a mount while a file is open for
+// writing, so that neither FLUSH nor RELEASE ever comes.
+func TestOpenHandlesOutliveTheMount(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"written", "unlinked", "read"} {
+		f.write(name, []byte("before"))
+	}
+	f.drain()
+	f.forgetCache()
+	written, err := os.OpenFile(f.path("written"), os.O_WRONLY|os.O_TRUNC, 0)
+	must(t, err)
+	_, err = written.WriteString("after")
+	must(t, err)
+	unlinked, err := os.OpenFile(f.path("unlinked"), os.O_RDWR|os.O_APPEND, 0)
+	must(t, err)
+	_, err = unlinked.WriteString("more")
+	must(t, err)
+	must(t, os.Remove(f.path("unlinked")))
+	read, err := os.Open(f.path("read"))
+	must(t, err)
+	_, err = read.Read(make([]byte, 1))
+	must(t, err)
+
+	// MNT_FORCE has the kernel drop the connection; then only the name is
+	// left to take away.
+	wantErrno(t, "umount -f", unix.Unmount(f.Dir, unix.MNT_FORCE), unix.EBUSY)
+	f.server.Wait()
+	for _, file := range []*os.File{written, unlinked, read} {
+		file.Close() // ENOTCONN
+	}
+	must(t, unix.Unmount(f.Dir, unix.MNT_DETACH))
+	f.closeProfile()
+	if left, err := os.ReadDir(f.state + "/staging"); err != nil || len(left) != 1 {
+		t.Errorf("staging holds %v (%v), want the content of written alone", left, err)
+	}
+	f.mount()
+	f.wantContent("written", []byte("after"))
+	f.wantContent("read", []byte("before"))
+}
