@@ -77,9 +77,9 @@ for arg; do
 done
 go=$(find_go)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/chatfs-build/chatfs
-build "$go" "$bin"
 if [[ -z $help ]]; then
 	install_fuse
 	check_device
 fi
+build "$go" "$bin"
 exec "$bin" mount --mkdir "$@"
