@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -87,7 +88,9 @@ func TestManyCopiedInByEightAtOnce(t *testing.T) {
 	s.sh(`mkdir in; for i in $(seq 200); do head -c $((i*500)) /dev/urandom >in/$i; done
 ls in | xargs -P 8 -I{} cp in/{} "$D"/`)
 	s.quiet("at once", `diff -r in "$D"`)
-	s.sync()
+	if out := s.sh(`"$CHATFS" sync`); !strings.HasSuffix(out, "everything is uploaded\n") {
+		t.Errorf("sync ends with %q", out)
+	}
 	if code := s.interrupt(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}

@@ -53,7 +53,7 @@ func (s *session) answerSync(ctx context.Context, retry bool, send func(control.
 	}
 	var last time.Time
 	err := s.transfer.Drain(ctx, func(p transfer.Progress) {
-		if time.Since(last) < progressEvery {
+		if p.Files > 0 && time.Since(last) < progressEvery { // the end is always told
 			return
 		}
 		last = time.Now()
