@@ -130,4 +130,7 @@ func TestTooLargeIsSaidByCp(t *testing.T) {
 	if got := s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/big`); got != "failed" {
 		t.Errorf("big is %s", got)
 	}
+	if code := s.interrupt(); code != 9 || strings.Contains(s.output(), "everything is uploaded") {
+		t.Errorf("exit code %d, want 9, and no word of success:\n%s", code, s.output())
+	}
 }

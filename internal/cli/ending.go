@@ -151,8 +151,11 @@ func (s *session) showProgress() func(transfer.Progress) {
 }
 
 func progressLine(p transfer.Progress) string {
-	if p.Files == 0 {
+	switch {
+	case p.Files == 0 && p.Failed == 0:
 		return "everything is uploaded"
+	case p.Files == 0:
+		return "everything that can be uploaded is"
 	}
 	return fmt.Sprintf("uploading: %s (%s) to go", plural(p.Files, "file"), formatSize(p.Bytes))
 }

@@ -302,8 +302,9 @@ func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 
 // Progress is what is left to upload.
 type Progress struct {
-	Files int
-	Bytes int64
+	Files  int
+	Bytes  int64
+	Failed int // files that failed for good, not among the others
 }
 
 // progressEvery is how often Drain tells its progress, at most.
@@ -363,6 +364,7 @@ func (t *Transfer) left() (Progress, error) {
 	var p Progress
 	for _, e := range queue {
 		if e.Failed != "" {
+			p.Failed++
 			continue
 		}
 		if _, local, err := t.nameOf(e.Ino); err == nil && local {
