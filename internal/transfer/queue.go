@@ -32,6 +32,7 @@ type uploader struct {
 	mu       sync.Mutex
 	jobs     map[index.Ino]*job
 	due      dueHeap
+	running  int // jobs
 	draining bool
 	news     chan struct{}      // closed and replaced whenever a job changes
 	same     singleflight.Group // uploads by digest
@@ -46,6 +47,14 @@ func (u *uploader) init() {
 func (u *uploader) tell() {
 	close(u.news)
 	u.news = make(chan struct{})
+}
+
+// idle tells whether nothing is being sent or about to be; news is closed once
+// that may have changed.
+func (u *uploader) idle() (news <-chan struct{}, idle bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.news, u.running == 0 && len(u.due) == 0
 }
 
 // job gives ino's job, made if need be. The caller holds mu.
@@ -103,6 +112,7 @@ func (u *uploader) next(ctx context.Context) *job {
 			if wait = time.Until(j.due); wait <= 0 || u.draining && j.attempts == 0 {
 				heap.Pop(&u.due)
 				j.running, j.again = true, false
+				u.running++
 				return j
 			}
 		}

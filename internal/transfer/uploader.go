@@ -92,6 +92,7 @@ const maxPause = time.Minute
 func (t *Transfer) finish(j *job, what outcome, err error) {
 	u := &t.uploads
 	u.mu.Lock()
+	u.running--
 	j.running, j.cancel, j.err = false, nil, err
 	j.local = what == stays
 	again := j.again
@@ -317,9 +318,6 @@ func (t *Transfer) Drain(ctx context.Context, progress func(Progress)) error {
 	t.setDraining(true)
 	defer t.setDraining(false)
 	for {
-		t.uploads.mu.Lock()
-		news := t.uploads.news
-		t.uploads.mu.Unlock()
 		left, err := t.left()
 		if err != nil {
 			return err
@@ -330,21 +328,27 @@ func (t *Transfer) Drain(ctx context.Context, progress func(Progress)) error {
 		if left.Files == 0 {
 			return nil
 		}
-		if err := t.pauseFor(ctx, news); err != nil {
+		if err := t.pauseFor(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// pauseFor waits for news, but not so that progress is told too often.
-func (t *Transfer) pauseFor(ctx context.Context, news <-chan struct{}) error {
+// pauseFor waits until it is time to tell progress, or nothing is under way.
+// To look through the queue whenever a job changes would cost more than a
+// small file's upload.
+func (t *Transfer) pauseFor(ctx context.Context) error {
 	timer := time.NewTimer(progressEvery)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-news:
-	case <-ctx.Done():
-		return ctx.Err()
+	news, _ := t.uploads.idle()
+	for idle := false; !idle; news, idle = t.uploads.idle() {
+		select {
+		case <-timer.C:
+			return nil
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return nil
 }

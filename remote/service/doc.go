@@ -4,7 +4,8 @@
 // # Promises
 //
 // An upload appears whole or not at all, also after kill -9: it is written to
-// a temporary file, synced and renamed before its record is committed. Only
+// a file without a name, which is named and synced before its record is
+// committed. Only
 // the app and its registered users may upload or download; a restricted file
 // needs its share-secret, which is compared in constant time. Secrets come
 // from crypto/rand and appear in no log.

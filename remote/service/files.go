@@ -24,9 +24,6 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
 	if f == nil {
 		f = s.accept(w, r, tmp, record)
 	}
-	if f != nil {
-		os.Remove(tmp.Name())
-	}
 	return f
 }
 

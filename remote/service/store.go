@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"chatfs/internal/entity"
 )
@@ -47,7 +48,7 @@ type store struct {
 }
 
 func openStore(dir string) (*store, error) {
-	for _, d := range []string{"files", "thumbs", "incoming"} {
+	for _, d := range []string{"files", "thumbs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, err
 		}
@@ -70,23 +71,11 @@ func openStore(dir string) (*store, error) {
 		}
 		return nil
 	})
-	if err == nil {
-		err = s.clean()
-	}
 	if err != nil {
 		db.Close()
 		return nil, err
 	}
 	return s, nil
-}
-
-// clean removes uploads that a crash cut off.
-func (s *store) clean() error {
-	left, err := os.ReadDir(filepath.Join(s.dir, "incoming"))
-	for _, e := range left {
-		err = errors.Join(err, os.Remove(filepath.Join(s.dir, "incoming", e.Name())))
-	}
-	return err
 }
 
 func (s *store) close() error { return s.db.Close() }
@@ -95,17 +84,19 @@ func (s *store) path(kind string, u entity.UUID) string {
 	return filepath.Join(s.dir, kind, u.String()[:2], u.String())
 }
 
-// keep gives a synced temporary file its name. Its directory is synced too,
-// before the record that promises it.
+// keep gives a temporary file its name, and makes both outlive a loss of
+// power, before the record that promises it. The name comes first, so that
+// one commit of the disk's journal takes both.
 func (s *store) keep(tmp *os.File, kind string, u entity.UUID) error {
 	path := s.path(kind, u)
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := tmp.Sync(); err != nil {
+	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", tmp.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
+	if err := tmp.Sync(); err != nil {
 		return err
 	}
 	d, err := os.Open(filepath.Dir(path))
@@ -116,7 +107,15 @@ func (s *store) keep(tmp *os.File, kind string, u entity.UUID) error {
 	return d.Sync()
 }
 
-func (s *store) temp() (*os.File, error) { return os.CreateTemp(filepath.Join(s.dir, "incoming"), "") }
+// temp is a file without a name: nothing is left of it, whenever the process
+// dies.
+func (s *store) temp() (*os.File, error) {
+	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "upload"), nil
+}
 
 func (s *store) put(bucket, key []byte, record any) error {
 	b, err := json.Marshal(record)

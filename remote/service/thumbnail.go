@@ -65,11 +65,8 @@ func (s *Service) makeThumbnail(u entity.UUID, original string) error {
 	if err = encode(tmp, imaging.Fit(img, thumbEdge, thumbEdge, imaging.Box)); err == nil {
 		err = s.store.keep(tmp, "thumbs", u)
 	}
-	if err != nil {
-		os.Remove(tmp.Name())
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // made at the same time
 	}
 	return err
 }
