@@ -6,6 +6,7 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"chatfs/index"
 )
@@ -113,7 +114,18 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	n.fs.ghosts.lay(dst.ino, newName)
 	n.fs.removed(removed)
 	n.fs.Transfer.Wake(moved.Inode.Ino)
+	if flags&unix.RENAME_EXCHANGE != 0 {
+		n.exchanged(name)
+	}
 	return 0
+}
+
+// exchanged takes note that another file bears name now.
+func (n *node) exchanged(name string) {
+	n.fs.ghosts.lay(n.ino, name)
+	if d, err := n.fs.Index.Lookup(n.ino, name); err == nil {
+		n.fs.Transfer.Wake(d.Inode.Ino)
+	}
 }
 
 // Symlink makes a symbolic link.
