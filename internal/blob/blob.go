@@ -34,6 +34,7 @@ type Store struct {
 	mu   sync.Mutex
 	used lru
 
+	spares chan *os.File // files without a name, for staged content
 	evict  chan struct{}
 	closed chan struct{}
 	ended  sync.WaitGroup
@@ -52,7 +53,7 @@ func Open(o Options) (*Store, error) {
 		o.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
 	s := &Store{o: o, staging: filepath.Join(o.StateDir, "staging"), cache: filepath.Join(o.CacheDir, "entities"),
-		evict: make(chan struct{}, 1), closed: make(chan struct{})}
+		spares: make(chan *os.File, spareCount), evict: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.used.init()
 	for _, dir := range []string{s.staging, s.cache} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -60,6 +61,7 @@ func Open(o Options) (*Store, error) {
 		}
 	}
 	s.ended.Go(s.keepBounds)
+	s.ended.Go(s.makeSpares)
 	return s, nil
 }
 

@@ -145,11 +145,11 @@ func (s *Store) NewDownload(k Key, size int64) (*Download, error) {
 		return nil, err
 	}
 	// Without a name nothing is left behind, whenever the process dies.
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	f, err := unnamed(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cache in %s: %w", dir, err)
+		return nil, err
 	}
-	return &Download{s: s, k: k, size: size, file: os.NewFile(uintptr(fd), k.String()), sum: sha256.New()}, nil
+	return &Download{s: s, k: k, size: size, file: f, sum: sha256.New()}, nil
 }
 
 // Write appends bytes as they arrive.
@@ -184,7 +184,7 @@ func (d *Download) Commit(want entity.Digest) error {
 	if err := d.file.Truncate(d.n); err != nil {
 		return err
 	}
-	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", d.file.Fd()), unix.AT_FDCWD, d.s.cachedPath(d.k), unix.AT_SYMLINK_FOLLOW)
+	err := name(d.file, d.s.cachedPath(d.k))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cache entity %s: %w", d.k, err)
 	}

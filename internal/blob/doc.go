@@ -19,5 +19,6 @@
 //
 // # Limitations
 //
-// One process works on a store at a time; its owner sees to that.
+// One process works on a store at a time; its owner sees to that. The disk
+// must know files without a name (O_TMPFILE), as ext4, XFS, Btrfs and tmpfs do.
 package blob

@@ -19,7 +19,16 @@ func (s *Store) stagedPath(id uint64) string {
 // CreateStaged makes an empty staged file. An id is used once; a second time
 // is fs.ErrExist.
 func (s *Store) CreateStaged(id uint64) (*os.File, error) {
-	return os.OpenFile(s.stagedPath(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	select {
+	case f := <-s.spares:
+		if err := name(f, s.stagedPath(id)); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("staged file: %w", err)
+		}
+		return f, nil
+	default:
+		return os.OpenFile(s.stagedPath(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 }
 
 // OpenStaged opens a staged file for reading and writing.
