@@ -12,7 +12,7 @@ import (
 
 // Options say where the bytes go and how many there may be.
 type Options struct {
-	StateDir  string  // staged content, below staging/
+	StateDir  string  // staged content, below staging/, and pinned, below pinned/
 	CacheDir  string  // cached content, below entities/
 	CacheSize int64   // bytes; 0 is DefaultCacheSize
 	MinFree   float64 // share of the disk to leave free; 0 is DefaultMinFree
@@ -30,6 +30,7 @@ type Store struct {
 	o       Options
 	staging string
 	cache   string
+	pinned  string
 
 	mu   sync.Mutex
 	used lru
@@ -53,9 +54,10 @@ func Open(o Options) (*Store, error) {
 		o.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
 	s := &Store{o: o, staging: filepath.Join(o.StateDir, "staging"), cache: filepath.Join(o.CacheDir, "entities"),
-		spares: make(chan *os.File, spareCount), evict: make(chan struct{}, 1), closed: make(chan struct{})}
+		pinned: filepath.Join(o.StateDir, PinnedDir), spares: make(chan *os.File, spareCount),
+		evict: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.used.init()
-	for _, dir := range []string{s.staging, s.cache} {
+	for _, dir := range []string{s.staging, s.cache, s.pinned} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("local disk: %w", err)
 		}

@@ -45,10 +45,13 @@ func (s *Store) cachedPath(k Key) string {
 	return filepath.Join(s.cache, name[:2], name)
 }
 
-// OpenCached opens a cached content, whole; fs.ErrNotExist where there is
-// none.
+// OpenCached opens a cached or pinned content, whole; fs.ErrNotExist where
+// there is none.
 func (s *Store) OpenCached(k Key) (*os.File, error) {
 	f, err := os.Open(s.cachedPath(k))
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Open(s.pinnedPath(k))
+	}
 	if err == nil {
 		s.mu.Lock()
 		s.used.touch(k)
@@ -57,10 +60,10 @@ func (s *Store) OpenCached(k Key) (*os.File, error) {
 	return f, err
 }
 
-// HasCached tells whether a content is cached.
+// HasCached tells whether a content is cached or pinned.
 func (s *Store) HasCached(k Key) bool {
 	_, err := os.Lstat(s.cachedPath(k))
-	return err == nil
+	return err == nil || s.HasPinned(k)
 }
 
 // DropCached removes a cached content, if there is one.

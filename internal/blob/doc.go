@@ -1,5 +1,6 @@
 // Package blob keeps bytes on the local disk: staged content, which exists
-// nowhere else, and cached copies of entities.
+// nowhere else, cached copies of entities, and pinned ones, which stay when the
+// service forgets the entity.
 //
 // # Promises
 //
@@ -7,7 +8,8 @@
 // removed by RemoveStaged and Adopt alone, never by eviction. Cached files
 // are evicted, those used longest ago first, so that they take at most
 // Options.CacheSize and leave Options.MinFree of the disk. A file that is
-// open stays readable when it is evicted.
+// open stays readable when it is evicted. Pinned files are neither evicted nor
+// counted with the cache; one is durable once Pin has returned.
 //
 // # Errors
 //
