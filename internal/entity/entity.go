@@ -2,6 +2,7 @@ package entity
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +29,17 @@ type UUID [16]byte
 func NewUUID() (UUID, error) {
 	u, err := uuid.NewUUID()
 	return UUID(u), err
+}
+
+// NewUUIDAt is NewUUID for a clock of another time: a simulated one, say.
+func NewUUIDAt(at time.Time) (UUID, error) {
+	u, err := NewUUID()
+	// Whole seconds: NewUUID's ticks of 100 ns are what makes each another one.
+	ticks := uint64(uuid.UUID(u).Time()) + uint64(time.Until(at).Round(time.Second)/100)
+	binary.BigEndian.PutUint32(u[0:], uint32(ticks))
+	binary.BigEndian.PutUint16(u[4:], uint16(ticks>>32))
+	binary.BigEndian.PutUint16(u[6:], uint16(ticks>>48)&0x0fff|0x1000)
+	return u, err
 }
 
 // ParseUUID reads the 36-character form. Other text is ErrBadUUID.

@@ -67,7 +67,7 @@ func restricted(r *http.Request) bool {
 }
 
 func (s *Service) accept(w http.ResponseWriter, r *http.Request, tmp *os.File, record fileRecord) *failure {
-	u, err := entity.NewUUID()
+	u, err := entity.NewUUIDAt(s.Now())
 	if err == nil {
 		err = s.store.keep(tmp, "files", u)
 	}
