@@ -60,7 +60,6 @@ type Config struct {
 	FsName    string                   // what df and mount show; a ':' would make df call it remote
 	URL       func(entity.UUID) string // an entity's address, for user.chatfs.url
 	LocalOnly func(name string) bool   // names that are never uploaded
-	Retention time.Duration            // how long the service keeps an entity; 0 is for ever
 	Debug     bool                     // log every FUSE request
 	// Panicked is told of a panic in an operation, which the caller of that
 	// operation sees as EIO. nil logs it with its stack.

@@ -44,10 +44,10 @@ var ownXattrs = map[string]func(*filesystem, index.Inode) string{
 		return "false"
 	},
 	"expires": func(f *filesystem, in index.Inode) string {
-		if in.UUID.IsZero() || f.Retention == 0 {
-			return ""
+		if at, ok := f.Transfer.Expires(in.UUID); ok {
+			return at.UTC().Format("2006-01-02T15:04:05Z")
 		}
-		return in.UUID.Time().Add(f.Retention).UTC().Format("2006-01-02T15:04:05Z")
+		return ""
 	},
 	"share-secret": func(f *filesystem, in index.Inode) string { return f.entityOf(in).Secret.Reveal() },
 }

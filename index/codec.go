@@ -168,6 +168,16 @@ type entityRecord struct {
 	image   bool
 	expired bool
 	thumb   int64 // the thumbnail's size in bytes; -1: not known
+	renewed int64 // when the service last began to count its days anew, in Unix seconds; 0: at the upload
+}
+
+// since is when the service began to count the entity's days.
+func (e *entityRecord) since() time.Time {
+	uploaded := e.UUID.Time()
+	if renewed := time.Unix(e.renewed, 0); e.renewed != 0 && renewed.After(uploaded) {
+		return renewed
+	}
+	return uploaded
 }
 
 // Flags of an entity's record.
@@ -188,7 +198,8 @@ func encodeEntity(e *entityRecord) []byte {
 	if e.expired {
 		flags |= flagEntityExpired
 	}
-	return binary.AppendVarint(append(b, flags), e.thumb)
+	b = binary.AppendVarint(append(b, flags), e.thumb)
+	return binary.AppendVarint(b, e.renewed)
 }
 
 func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
@@ -202,6 +213,9 @@ func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
 	flags := d.byte()
 	e.image, e.expired = flags&flagEntityImage != 0, flags&flagEntityExpired != 0
 	e.thumb = d.int()
+	if len(d.b) > 0 { // written since entities can be renewed
+		e.renewed = d.int()
+	}
 	return e, d.err()
 }
 

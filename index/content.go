@@ -67,20 +67,10 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 
 // replaceContent writes next in place of n, and keeps n's entity in the history.
 func (t *tx) replaceContent(n, next *Inode) error {
-	if !n.UUID.IsZero() && n.UUID != next.UUID {
-		path, err := t.somePath(n.Ino)
-		if err != nil {
-			return err
-		}
-		t.addHistory(path, n, next.Ctime)
-		t.dropUser(n)
-	}
-	t.addUser(next)
-	t.putInode(next)
 	if next.Staged != 0 {
 		t.named = append(t.named, next.Staged)
 	}
-	return nil
+	return t.moveTo(n, next, next.Ctime)
 }
 
 // somePath is one of the inode's paths, "" if it has none.

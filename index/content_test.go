@@ -164,17 +164,17 @@ func TestByDigest(t *testing.T) {
 	f := touch(t, ix, Root, "f")
 	first := upload(t, ix, f.Ino, 1)
 	second := upload(t, ix, f.Ino, 1)
-	if e, ok, err := ix.ByDigest(first.Digest, true); err != nil || !ok || e != second {
+	if e, ok, err := ix.ByDigest(first.Digest, true); err != nil || !ok || e.Entity != second {
 		t.Errorf("ByDigest = %v %v %v, want the newest", e, ok, err)
 	}
-	noError(t, ix.MarkExpired(second.UUID))
-	if e, ok, err := ix.ByDigest(first.Digest, true); err != nil || !ok || e != first {
+	noError(t, ix.SetExpired(second.UUID, true))
+	if e, ok, err := ix.ByDigest(first.Digest, true); err != nil || !ok || e.Entity != first {
 		t.Errorf("ByDigest = %v %v %v, want the one that is left", e, ok, err)
 	}
 	if _, ok, err := ix.ByDigest(first.Digest, false); ok || err != nil {
 		t.Errorf("a restricted entity answers for an unrestricted one: %v", err)
 	}
-	if expired := must[bool](t)(ix.Expired(second.UUID)); !expired {
+	if !must[Known](t)(ix.Known(second.UUID)).Expired {
 		t.Error("not expired")
 	}
 	if _, ok := ix.ThumbSize(first.UUID); ok {
@@ -184,7 +184,7 @@ func TestByDigest(t *testing.T) {
 	if size, ok := ix.ThumbSize(first.UUID); !ok || size != 99 {
 		t.Errorf("ThumbSize = %d %v", size, ok)
 	}
-	if all := must[[]entity.Entity](t)(ix.Entities(entity.UUID{}, 10)); len(all) != 2 {
+	if all := must[[]Known](t)(ix.Entities(entity.UUID{}, 10)); len(all) != 2 {
 		t.Errorf("Entities: %d", len(all))
 	}
 	clean(t, ix)

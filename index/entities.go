@@ -1,8 +1,6 @@
 package index
 
 import (
-	"encoding/binary"
-	"strings"
 	"syscall"
 	"time"
 
@@ -55,13 +53,16 @@ func (t *tx) putEntity(e entity.Entity, image bool) error {
 		return err
 	}
 	if err == nil {
-		r.thumb, r.expired = old.thumb, old.expired
+		r.thumb, r.expired, r.renewed = old.thumb, old.expired, old.renewed
 		if e.Secret.IsZero() {
 			r.Secret = old.Secret
 		}
 		if e.Digest.IsZero() {
 			r.Digest = old.Digest
 		}
+	}
+	if r.since().IsZero() { // its uuid tells no time
+		r.renewed = time.Now().Unix()
 	}
 	t.storeEntity(&r)
 	return nil
@@ -111,18 +112,17 @@ func (ix *Index) entity(u entity.UUID) (r entityRecord, err error) {
 	return r, err
 }
 
-// ByDigest finds the newest entity of a content that has not expired, as far as
-// MarkExpired was told.
-func (ix *Index) ByDigest(d entity.Digest, restricted bool) (e entity.Entity, ok bool, err error) {
+// ByDigest finds the entity of a content that the service will keep longest,
+// but none that has expired as far as SetExpired was told.
+func (ix *Index) ByDigest(d entity.Digest, restricted bool) (e Known, ok bool, err error) {
 	err = ix.store.view(func(t *tx) error {
 		for _, k := range t.keys(bucketDigests, digestPrefix(d, restricted)) {
-			u := entity.UUID([]byte(k[len(k)-16:]))
-			r, err := t.entity(u)
+			r, err := t.entity(entity.UUID([]byte(k[len(k)-16:])))
 			if err != nil {
 				return err
 			}
-			if !ok || r.UUID.Time().After(e.UUID.Time()) {
-				e, ok = r.Entity, true
+			if !ok || r.since().After(e.Since) {
+				e, ok = r.known(), true
 			}
 		}
 		return nil
@@ -141,18 +141,6 @@ func (ix *Index) changeEntity(u entity.UUID, change func(*entityRecord)) error {
 		t.storeEntity(&r)
 		return nil
 	})
-}
-
-// MarkExpired notes that the service has forgotten an entity: ByDigest leaves
-// it out. Its secret is kept.
-func (ix *Index) MarkExpired(u entity.UUID) error {
-	return ix.changeEntity(u, func(r *entityRecord) { r.expired = true })
-}
-
-// Expired tells whether MarkExpired was told of the entity.
-func (ix *Index) Expired(u entity.UUID) (bool, error) {
-	r, err := ix.entity(u)
-	return r.expired, err
 }
 
 // ThumbSize is the size of the entity's thumbnail in bytes, if it is known.
@@ -181,65 +169,4 @@ func (ix *Index) Users(u entity.UUID) (inos []Ino, err error) {
 		return nil
 	})
 	return inos, err
-}
-
-// Entities lists all entities that come after the given uuid, n at most, in the
-// order of their uuids' bytes.
-func (ix *Index) Entities(after entity.UUID, n int) (list []entity.Entity, err error) {
-	err = ix.store.view(func(t *tx) error {
-		t.scan(bucketEntities, "", string(after[:])+"\x00", func(k string, v []byte) bool {
-			var r entityRecord
-			if r, err = decodeEntity(entity.UUID([]byte(k)), v); err != nil {
-				return false
-			}
-			list = append(list, r.Entity)
-			return len(list) < n
-		})
-		return err
-	})
-	return list, err
-}
-
-func (t *tx) addHistory(path string, n *Inode, now Time) {
-	key, value := encodeVersion(&Version{Path: path, UUID: n.UUID, Size: n.Size, Mtime: n.Mtime, Mode: n.Mode, Replaced: now.Time()})
-	t.put(bucketHistory, key, value)
-}
-
-// History lists the contents that a path had, the oldest first. Path "" has
-// those of files that were unlinked while their upload was under way.
-func (ix *Index) History(path string) (list []Version, err error) {
-	err = ix.store.view(func(t *tx) error {
-		t.scan(bucketHistory, path+"\x00", "", func(k string, v []byte) bool {
-			var ver Version
-			if ver, err = decodeVersion([]byte(k), v); err != nil {
-				return false
-			}
-			if ver.Path == path {
-				list = append(list, ver)
-			}
-			return true
-		})
-		return err
-	})
-	return list, err
-}
-
-// PurgeHistory removes the versions that were replaced before the given time,
-// and tells how many. The entities and their secrets stay.
-func (ix *Index) PurgeHistory(before time.Time) (purged int, err error) {
-	err = ix.store.update(func(t *tx) error {
-		var old []string
-		t.scan(bucketHistory, "", "", func(k string, _ []byte) bool {
-			if at := len(k) - 24; at > 0 && int64(binary.BigEndian.Uint64([]byte(k[at:]))) < before.UnixNano() {
-				old = append(old, strings.Clone(k))
-			}
-			return true
-		})
-		for _, k := range old {
-			t.del(bucketHistory, []byte(k))
-		}
-		purged = len(old)
-		return nil
-	})
-	return purged, err
 }

@@ -64,12 +64,12 @@ func (t *target) backup(cmd *cobra.Command, path string) error {
 }
 
 func (p *profile) backupAtRest(w io.Writer) (size int64, err error) {
-	x, closeIndex, err := p.openAtRest()
+	rest, err := p.openAtRest()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, closeIndex()) }()
-	err = x.Backup(&pieces{send: func(b []byte) error {
+	defer func() { err = errors.Join(err, rest.close()) }()
+	err = rest.index.Backup(&pieces{send: func(b []byte) error {
 		n, err := w.Write(b)
 		size += int64(n)
 		return err

@@ -34,20 +34,20 @@ mounted against each other. Exit code 5 means that something is wrong.
 }
 
 func (p *profile) check(cmd *cobra.Command, repair bool) (err error) {
-	x, closeIndex, err := p.openAtRest()
+	rest, err := p.openAtRest()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeIndex()) }()
-	found := x.Check()
+	defer func() { err = errors.Join(err, rest.close()) }()
+	found := rest.index.Check()
 	for _, problem := range found {
 		fmt.Fprintln(cmd.OutOrStdout(), problem)
 	}
 	if repair && len(found) > 0 {
-		if err := x.Repair(found); err != nil {
+		if err := rest.index.Repair(found); err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}
-		left := x.Check()
+		left := rest.index.Check()
 		fmt.Fprintf(cmd.OutOrStdout(), "%s mended\n", plural(len(found)-len(left), "problem"))
 		found = left
 	}

@@ -12,6 +12,7 @@ import (
 
 	"chatfs/fs"
 	"chatfs/index"
+	"chatfs/internal/transfer"
 )
 
 // mountOptions are the flags of chatfs mount.
@@ -29,6 +30,9 @@ type mountOptions struct {
 	minFree      fraction
 	readTimeout  time.Duration
 	drainTimeout time.Duration
+	retention    optionalSpan
+	keep         choice
+	history      span
 
 	readOnly, allowOther, noExec bool
 	uid, gid, umask              optionalID
@@ -61,6 +65,8 @@ login stored. Without one, chatfs runs a service of its own in this process.`,
 func (o *mountOptions) register(f *pflag.FlagSet) {
 	o.close = choice{string(fs.CloseQueued), []string{string(fs.CloseQueued), string(fs.CloseDurable), string(fs.CloseUploaded)}}
 	o.thumbs = choice{string(fs.ThumbsList), []string{string(fs.ThumbsList), string(fs.ThumbsHidden), string(fs.ThumbsOff)}}
+	o.keep = choice{string(transfer.KeepLocal), []string{string(transfer.KeepLocal), string(transfer.KeepRenew), string(transfer.KeepNone)}}
+	o.history = span(30 * 24 * time.Hour)
 	o.logLevel = choice{"info", []string{"debug", "info", "warning", "error"}}
 	o.cacheSize, o.minFree = 10<<30, 0.05
 	o.umask.octal = true
@@ -77,6 +83,9 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.Var(&o.minFree, "min-free", "share of the disk that is left free")
 	f.DurationVar(&o.readTimeout, "read-timeout", 30*time.Second, "longest wait of a read for the network")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest wait for uploads at the end")
+	f.Var(&o.retention, "retention", "how long the service keeps a file; 0 is for ever (default: 7d; the embedded service: 0)")
+	f.Var(&o.keep, "keep", "what is done before it forgets one: keep its content here, renew it there, or nothing")
+	f.Var(&o.history, "history", "how long overwritten and deleted files stay in the history; 0 is for ever")
 	f.BoolVar(&o.readOnly, "read-only", false, "let nothing be changed")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in, as far as modes allow")
 	f.BoolVar(&o.noExec, "noexec", false, "let no file be executed")
@@ -125,6 +134,21 @@ func runMount(cmd *cobra.Command, o *mountOptions, dir string) error {
 		return err
 	}
 	return s.serve(cmd.Context())
+}
+
+// serviceRetention is how long services keep files, unless a contract says
+// otherwise: their documents.
+const serviceRetention = 7 * 24 * time.Hour
+
+// keepsFor is how long the service keeps a file; 0 is for ever.
+func (o *mountOptions) keepsFor() time.Duration {
+	switch {
+	case o.retention.value != nil:
+		return time.Duration(*o.retention.value)
+	case o.service.remote == "":
+		return 0 // the embedded one
+	}
+	return serviceRetention
 }
 
 // makeDir makes the mount point, but none of its parents, if that is wanted.

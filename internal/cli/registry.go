@@ -18,6 +18,7 @@ import (
 type note struct {
 	Mountpoint string `json:"mountpoint"`
 	StateDir   string `json:"state_dir"`
+	CacheDir   string `json:"cache_dir"`
 }
 
 func notesDir() string { return filepath.Join(stateRoot(), ".mounts") }
@@ -29,11 +30,11 @@ func notePath(mountpoint string) string {
 
 // register writes the note of a mount; forget removes it. A note that a
 // crash leaves is harmless: nobody answers at its socket.
-func register(mountpoint, stateDir string) (forget func() error, err error) {
+func register(mountpoint string, p *profile) (forget func() error, err error) {
 	if err := os.MkdirAll(notesDir(), 0o700); err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(note{mountpoint, stateDir})
+	text, err := json.Marshal(note{mountpoint, p.state, p.cache})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func targetOfDir(dir string) (*target, error) {
 }
 
 func targetOfNote(n note) *target {
-	p := &profile{name: filepath.Base(n.StateDir), state: n.StateDir}
+	p := &profile{name: filepath.Base(n.StateDir), state: n.StateDir, cache: n.CacheDir}
 	return &target{mountpoint: n.Mountpoint, profile: p, name: n.Mountpoint}
 }
 

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"chatfs/index"
+	"chatfs/internal/blob"
+	"chatfs/internal/transfer"
 )
 
 // A report is what chatfs status shows.
@@ -28,8 +31,12 @@ type report struct {
 	Local      int          `json:"local"` // never sent under their names
 	Failed     []failedFile `json:"failed,omitempty"`
 	Retrying   []failedFile `json:"retrying,omitempty"`
+	Expired    []string     `json:"expired,omitempty"` // neither at the service nor here
 	CacheBytes int64        `json:"cache_bytes"`
 	CacheLimit int64        `json:"cache_limit,omitempty"`
+	Pinned     int64        `json:"pinned_bytes"` // of files that the service forgets
+	Keep       string       `json:"keep,omitempty"`
+	Retention  string       `json:"retention,omitempty"` // "" is for ever
 }
 
 // A failedFile could not be uploaded, for good or till now.
@@ -51,8 +58,26 @@ func (s *session) report() (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.CacheBytes, err = diskUsage(s.profile.cache)
-	return r, err
+	if keeps := span(s.options.keepsFor()); keeps > 0 {
+		r.Keep, r.Retention = s.options.keep.value, keeps.String()
+	}
+	return r, r.countDisk(s.index, s.blobs)
+}
+
+// countDisk fills in what is on the disk.
+func (r *report) countDisk(x *index.Index, blobs *blob.Store) error {
+	lost, err := transfer.Lost(x, blobs)
+	if err != nil {
+		return fmt.Errorf("expired files: %w", err)
+	}
+	for _, ino := range lost {
+		r.Expired = append(r.Expired, pathOf(x, ino))
+	}
+	if r.Pinned, err = diskUsage(filepath.Join(r.StateDir, blob.PinnedDir)); err != nil {
+		return err
+	}
+	r.CacheBytes, err = diskUsage(r.CacheDir)
+	return err
 }
 
 // count fills in what the index knows; stateOf tells of an entry's upload.
@@ -115,8 +140,12 @@ func (r *report) print(w io.Writer) {
 	if r.CacheLimit > 0 {
 		fmt.Fprintf(w, "  cache     %s of %s\n", formatSize(r.CacheBytes), formatSize(r.CacheLimit))
 	}
+	if r.Pinned > 0 {
+		fmt.Fprintf(w, "  pinned    %s of files that the service forgets\n", formatSize(r.Pinned))
+	}
 	printFiles(w, "failed", r.Failed)
 	printFiles(w, "retrying", r.Retrying)
+	r.printExpired(w)
 }
 
 // maxListed bounds the list of files on a terminal; --json has all.
@@ -129,5 +158,16 @@ func printFiles(w io.Writer, word string, files []failedFile) {
 			return
 		}
 		fmt.Fprintf(w, "  %-9s %q (%s): %s\n", word, f.Path, formatSize(f.Size), f.Reason)
+	}
+}
+
+// printExpired lists the files whose content is lost.
+func (r *report) printExpired(w io.Writer) {
+	for i, path := range r.Expired {
+		if i == maxListed {
+			fmt.Fprintf(w, "  … and %d more (chatfs status --json)\n", len(r.Expired)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %-9s %q: the service has forgotten it, and there is no copy here\n", "expired", path)
 	}
 }

@@ -220,6 +220,7 @@ func (s *session) openTransfer() error {
 	o := s.options
 	s.transfer = transfer.New(transfer.Config{Index: s.index, Blobs: s.blobs, Remote: s.service.client,
 		Uploads: o.uploads, Settle: o.settle, Unrestricted: o.unrestricted, LocalOnly: s.localOnly,
+		Retention: o.keepsFor(), Keep: transfer.KeepMode(o.keep.value), History: time.Duration(o.history),
 		ReadTimeout: o.readTimeout, Changed: s.changed, Log: s.log.WithField("area", "transfer")})
 	s.onClose(s.transfer.Close)
 	if err := s.transfer.Start(); err != nil {
@@ -246,7 +247,7 @@ func (s *session) openControl() (err error) {
 	if err != nil {
 		return err
 	}
-	forget, err := register(s.mountpoint, s.profile.state)
+	forget, err := register(s.mountpoint, s.profile)
 	if err != nil {
 		return err
 	}

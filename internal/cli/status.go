@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path"
 
@@ -65,11 +66,11 @@ func (t *target) status(cmd *cobra.Command) (*report, error) {
 // reportAtRest reads a profile that no process has mounted.
 func (p *profile) reportAtRest() (_ *report, err error) {
 	r := &report{Profile: p.name, StateDir: p.state, CacheDir: p.cache}
-	x, closeIndex, err := p.openAtRest()
+	rest, err := p.openAtRest()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closeIndex()) }()
+	defer func() { err = errors.Join(err, rest.close()) }()
 	if r.Service, err = p.boundTo(); err != nil {
 		return nil, err
 	}
@@ -77,36 +78,49 @@ func (p *profile) reportAtRest() (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, r.count(x, func(e index.QueueEntry) (state, reason string) {
-		if local(path.Base(pathOf(x, e.Ino))) {
+	err = r.count(rest.index, func(e index.QueueEntry) (state, reason string) {
+		if local(path.Base(pathOf(rest.index, e.Ino))) {
 			return string(transfer.StateLocal), ""
 		}
 		return string(transfer.StateStaged), ""
 	})
+	return r, errors.Join(err, r.countDisk(rest.index, rest.blobs))
 }
 
-// openAtRest opens the index of a profile that nobody has mounted, and locks
-// the profile until close.
-func (p *profile) openAtRest() (x *index.Index, close func() error, err error) {
+// An atRest is a profile that nobody has mounted, opened by this command.
+type atRest struct {
+	profile *profile
+	index   *index.Index
+	blobs   *blob.Store
+}
+
+// openAtRest opens a profile that nobody has mounted, and locks it until close.
+func (p *profile) openAtRest() (_ *atRest, err error) {
 	if _, err := os.Stat(p.state); err != nil {
-		return nil, nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
+		return nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
 	}
 	if p.cache == "" { // of a mount that is known by its note alone
 		p.cache = p.state
 	}
 	if err := p.open(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	blobs, err := blob.Open(blob.Options{StateDir: p.state, CacheDir: p.cache, Log: log.WithField("area", "blob")})
+	r := &atRest{profile: p}
+	r.blobs, err = blob.Open(blob.Options{StateDir: p.state, CacheDir: p.cache, Log: log.WithField("area", "blob"),
+		CacheSize: math.MaxInt64, MinFree: 1e-9}) // nothing is evicted: the mount's bounds are not known
 	if err != nil {
-		return nil, nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, p.close())
 	}
-	if x, err = openIndex(p, blobs, log); err != nil {
-		return nil, nil, errors.Join(err, blobs.Close(), p.close())
+	if r.index, err = openIndex(p, r.blobs, log); err != nil {
+		return nil, errors.Join(err, r.blobs.Close(), p.close())
 	}
-	return x, func() error { return errors.Join(x.Close(), blobs.Close(), p.close()) }, nil
+	return r, nil
+}
+
+func (r *atRest) close() error {
+	return errors.Join(r.index.Close(), r.blobs.Close(), r.profile.close())
 }
 
 // show prints the report; failed uploads are its exit code.

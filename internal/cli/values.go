@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A byteSize is a flag in bytes: "10GiB", "500M", "1048576". K, M, G and T
@@ -94,6 +95,52 @@ func (c *choice) Set(s string) error {
 
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
+
+// A span is a flag for a time that is told in days, or as Go does (36h).
+type span time.Duration
+
+func (d *span) Set(s string) error {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		*d = span(time.Duration(n) * 24 * time.Hour)
+		if err == nil {
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no time like 7d or 36h", s)
+	}
+	*d = span(v)
+	return nil
+}
+
+func (d *span) String() string {
+	const day = span(24 * time.Hour)
+	if *d != 0 && *d%day == 0 {
+		return fmt.Sprintf("%dd", *d/day)
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *span) Type() string { return "time" }
+
+// An optionalSpan is a span whose default depends; nil until it is given.
+type optionalSpan struct{ value *span }
+
+func (o *optionalSpan) Set(s string) error {
+	o.value = new(span)
+	return o.value.Set(s)
+}
+
+func (o *optionalSpan) String() string {
+	if o.value == nil {
+		return ""
+	}
+	return o.value.String()
+}
+
+func (o *optionalSpan) Type() string { return "time" }
 
 // An optionalID is a flag for a user or group number, or for a umask when
 // octal is set; nil until it is given.

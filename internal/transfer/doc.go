@@ -13,9 +13,15 @@
 // as soon as its bytes are here. A download goes on when its readers are
 // gone, so that the next one finds it.
 //
+// Before the service forgets a file's entity, after half its time there, its
+// content is pinned on the local disk, or the service is made to keep it: as
+// Config.Keep says. That the service has forgotten an entity is believed when
+// it says so, not because of the time.
+//
 // # Lock order
 //
-// Uploader.mu, then nothing; download.mu, then nothing. Neither is held over
+// Uploader.mu, then nothing; download.mu, then nothing. keeper.one is held over
+// a whole sweep, and by nobody else. Neither of the others is held over
 // the network, the disk or a call of the index.
 //
 // # Limitations

@@ -127,6 +127,9 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 			break
 		}
 	}
+	if !k.Thumb {
+		t.noteGone(e.UUID, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -141,6 +144,17 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 		return err
 	}
 	return nil
+}
+
+// noteGone notes in the index whether the service has forgotten an entity, as
+// far as the end of a download tells.
+func (t *Transfer) noteGone(u entity.UUID, err error) {
+	if err != nil && !remote.Gone(err) {
+		return
+	}
+	if err := t.Index.SetExpired(u, err != nil); err != nil {
+		t.Log.WithError(err).Warnf("entity %s: that the service has forgotten it, or has it, could not be noted", u)
+	}
 }
 
 func (t *Transfer) sleep(d time.Duration) bool {
@@ -285,16 +299,20 @@ func (r *Reader) WaitWhole(ctx context.Context) error {
 	return r.d.wait(ctx, 1<<62)
 }
 
+// content is the content's file, once it is whole.
+func (r *Reader) content() *os.File {
+	if r.file != nil {
+		return r.file
+	}
+	return r.d.dst.File()
+}
+
 // Size is the content's size in bytes, once it is whole.
 func (r *Reader) Size(ctx context.Context) (int64, error) {
 	if err := r.WaitWhole(ctx); err != nil {
 		return 0, err
 	}
-	file := r.file
-	if file == nil {
-		file = r.d.dst.File()
-	}
-	info, err := file.Stat()
+	info, err := r.content().Stat()
 	if err != nil {
 		return 0, err
 	}

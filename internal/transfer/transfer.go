@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
 
 	"chatfs/index"
 	"chatfs/internal/blob"
@@ -31,6 +32,7 @@ var (
 type Remote interface {
 	Upload(context.Context, remote.UploadRequest) (entity.Entity, error)
 	Download(context.Context, entity.UUID, entity.Secret, bool) (*remote.Body, error)
+	Refresh(context.Context, []entity.UUID) ([]entity.UUID, error)
 }
 
 // Config is what a Transfer consists of. Index, Blobs and Remote are
@@ -45,6 +47,12 @@ type Config struct {
 	Unrestricted bool          // upload without share-secret
 	LocalOnly    func(name string) bool
 	ReadTimeout  time.Duration // bound of a download without any progress; 0 is 30 s
+
+	Retention time.Duration    // how long the service keeps an entity; 0 is for ever
+	Keep      KeepMode         // what is done before it forgets; "" is KeepLocal
+	History   time.Duration    // how long overwritten and deleted files stay known; 0 is for ever
+	Now       func() time.Time // nil is time.Now
+
 	// Changed is told, with no lock held, of a file whose content moved to
 	// the service or failed to.
 	Changed func(index.Ino)
@@ -62,6 +70,7 @@ const (
 	StateUploaded  State = "uploaded"
 	StateFailed    State = "failed"
 	StateLocal     State = "local"
+	StateExpired   State = "expired"
 )
 
 // A Transfer owns the goroutines that move bytes.
@@ -69,6 +78,7 @@ type Transfer struct {
 	Config
 	uploads uploader
 	fetches fetcher
+	keeps   keeper
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
@@ -83,6 +93,12 @@ func New(c Config) *Transfer {
 	if c.ReadTimeout == 0 {
 		c.ReadTimeout = 30 * time.Second
 	}
+	if c.Keep == "" {
+		c.Keep = KeepLocal
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.LocalOnly == nil {
 		c.LocalOnly = func(string) bool { return false }
 	}
@@ -96,6 +112,7 @@ func New(c Config) *Transfer {
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.uploads.init()
 	t.fetches.init()
+	t.keeps.pace = rate.NewLimiter(keepRate, keepRate)
 	return t
 }
 
@@ -115,6 +132,7 @@ func (t *Transfer) Start() error {
 	for range t.Uploads {
 		t.ended.Go(t.work)
 	}
+	t.ended.Go(t.watchExpiry)
 	return nil
 }
 

@@ -198,8 +198,8 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 // entityFor finds or makes the entity that has the content.
 func (t *Transfer) entityFor(ctx context.Context, e index.QueueEntry, name string, digest entity.Digest) (entity.Entity, error) {
 	known, found, err := t.Index.ByDigest(digest, !t.Unrestricted)
-	if err != nil || found {
-		return known, err
+	if err != nil || found && t.lasts(known) {
+		return known.Entity, err
 	}
 	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: e.Size, Restricted: !t.Unrestricted,
 		Open: func() (io.ReadCloser, error) { return t.Blobs.OpenStaged(uint64(e.Staged)) }})
@@ -235,7 +235,7 @@ func (t *Transfer) State(ino index.Ino) State {
 	if err == nil && !queued {
 		in, err := t.Index.Get(ino)
 		if err == nil && !in.UUID.IsZero() {
-			return StateUploaded
+			return t.stateOfEntity(in.UUID)
 		}
 		return StateEmpty
 	}
@@ -251,6 +251,13 @@ func (t *Transfer) State(ino index.Ino) State {
 		return StateUploading
 	}
 	return StateStaged
+}
+
+func (t *Transfer) stateOfEntity(u entity.UUID) State {
+	if k, err := t.Index.Known(u); err == nil && k.Expired && !t.Blobs.HasCached(blob.Key{UUID: u}) {
+		return StateExpired
+	}
+	return StateUploaded
 }
 
 // ErrorOf tells why ino's upload failed, for good or last; "" if it did not.
@@ -283,7 +290,7 @@ func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 		}
 		t.uploads.mu.Unlock()
 		switch t.State(ino) {
-		case StateEmpty, StateUploaded, StateLocal:
+		case StateEmpty, StateUploaded, StateExpired, StateLocal:
 			return nil
 		case StateFailed:
 			if last != nil {

@@ -1,0 +1,81 @@
+package index
+
+import (
+	"time"
+
+	"chatfs/internal/entity"
+)
+
+// A Known is an entity with what the index knows of its life at the service.
+type Known struct {
+	entity.Entity
+	Image   bool
+	Expired bool      // the service has forgotten it
+	Since   time.Time // when the service began to count its days: its upload, or its last renewal
+}
+
+func (e *entityRecord) known() Known { return Known{e.Entity, e.image, e.expired, e.since()} }
+
+// Known reads what is known of an entity. ENOENT if the index has none such.
+func (ix *Index) Known(u entity.UUID) (Known, error) {
+	r, err := ix.entity(u)
+	return r.known(), err
+}
+
+// Entities lists all entities that come after the given uuid, n at most, in the
+// order of their uuids' bytes.
+func (ix *Index) Entities(after entity.UUID, n int) (list []Known, err error) {
+	err = ix.store.view(func(t *tx) error {
+		t.scan(bucketEntities, "", string(after[:])+"\x00", func(k string, v []byte) bool {
+			var r entityRecord
+			if r, err = decodeEntity(entity.UUID([]byte(k)), v); err != nil {
+				return false
+			}
+			list = append(list, r.known())
+			return len(list) < n
+		})
+		return err
+	})
+	return list, err
+}
+
+// SetExpired notes whether the service has forgotten an entity; ByDigest leaves
+// out those that it has. The secret is kept.
+func (ix *Index) SetExpired(u entity.UUID, expired bool) error {
+	if r, err := ix.entity(u); err == nil && r.expired == expired {
+		return nil
+	}
+	return ix.changeEntity(u, func(r *entityRecord) { r.expired = expired })
+}
+
+// SetRenewed notes that the service began to count an entity's days anew.
+func (ix *Index) SetRenewed(u entity.UUID, at time.Time) error {
+	return ix.changeEntity(u, func(r *entityRecord) { r.renewed, r.expired = at.Unix(), false })
+}
+
+// Replace makes e the content of all inodes whose content is the entity old,
+// which has the same bytes, in one record. Their versions, times and staged
+// content stay; old goes to the history of each.
+func (ix *Index) Replace(old entity.UUID, e entity.Entity) error {
+	return ix.store.update(func(t *tx) error {
+		was, err := t.entity(old)
+		if err != nil {
+			return err
+		}
+		if err := t.putEntity(e, was.image); err != nil {
+			return err
+		}
+		for _, k := range t.keys(bucketUsers, old[:]) {
+			n, err := t.inode(keyIno([]byte(k[16:])))
+			if err != nil {
+				return err
+			}
+			next := n
+			next.UUID = e.UUID
+			if err := t.moveTo(&n, &next, Now()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
