@@ -97,13 +97,16 @@ type filesystem struct {
 	files  openTable
 	dirs   dirTable
 	ghosts ghosts
+	late   lateCommits
 	inval  *invalidator
 	// debugLog takes go-fuse's own lines; it has a goroutine, so it is closed.
 	debugLog io.WriteCloser
 }
 
 func (f *filesystem) close() {
+	f.late.close()
 	f.files.closeAll()
+	f.late.tries.Wait()
 	f.inval.close()
 	f.debugLog.Close()
 }
@@ -131,6 +134,7 @@ func Mount(mountpoint string, c Config) (*Server, error) {
 	f := &filesystem{Config: c}
 	f.files.open = make(map[index.Ino]*openFile)
 	f.dirs.nodes = make(map[index.Ino]*node)
+	f.late.ending = make(chan struct{})
 	f.inval = newInvalidator()
 	f.debugLog = c.Log.WriterLevel(logrus.DebugLevel)
 	root := &node{fs: f, ino: index.Root}

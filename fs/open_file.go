@@ -102,8 +102,8 @@ func (of *openFile) release(h *handle) {
 	if !last {
 		return
 	}
+	of.dropStaged(unlinked)
 	if unlinked {
-		of.dropStaged()
 		of.fs.forget(of.ino)
 	}
 	for _, file := range append(of.retired, of.file) {
@@ -113,9 +113,10 @@ func (of *openFile) release(h *handle) {
 	}
 }
 
-// dropStaged removes staged content that the index never came to name.
-func (of *openFile) dropStaged() {
-	if of.staged != 0 && !of.named {
+// dropStaged removes staged content that the index never came to name, as
+// nothing was written into it or nobody can reach it.
+func (of *openFile) dropStaged(unlinked bool) {
+	if of.staged != 0 && !of.named && (unlinked || !of.dirty) {
 		of.fs.discard(of.staged)
 	}
 }

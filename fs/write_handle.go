@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
@@ -22,7 +23,7 @@ func (of *openFile) writable(ctx context.Context, keep int64) (*os.File, error) 
 	fresh := !of.named
 	of.mu.Unlock()
 	// What the index does not name yet, no uploader knows of.
-	if file != nil && (fresh || owned && keep > 0) {
+	if file != nil && (fresh || owned && keep >= of.fs.MaxSize) {
 		return file, nil
 	}
 	in, err := of.fs.Index.Get(of.ino)
@@ -32,7 +33,9 @@ func (of *openFile) writable(ctx context.Context, keep int64) (*os.File, error) 
 	if err := of.load(in); err != nil {
 		return nil, err
 	}
-	if in.Staged != 0 && keep > 0 {
+	// Bytes that the index names are never cut off: before the next commit
+	// nothing but them may be left of the file.
+	if in.Staged != 0 && keep >= in.Size {
 		return of.own(in)
 	}
 	return of.stage(ctx, in, keep)
@@ -91,8 +94,14 @@ func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.
 }
 
 func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, n int64) error {
-	if n == 0 || in.UUID.IsZero() {
+	if n == 0 || in.Staged == 0 && in.UUID.IsZero() {
 		return nil
+	}
+	if err := of.fs.admit(ctx, n); err != nil {
+		return err
+	}
+	if in.Staged != 0 {
+		return of.copyStaged(dst, in.Staged, n)
 	}
 	e, err := of.fs.Index.Entity(in.UUID)
 	if err != nil {
@@ -106,6 +115,16 @@ func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, 
 	}
 	defer src.Close()
 	return copyN(ctx, dst, src, n)
+}
+
+func (of *openFile) copyStaged(dst *os.File, id index.StagedID, n int64) error {
+	src, err := of.fs.Blobs.OpenStaged(uint64(id))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	_, err = io.Copy(dst, io.NewSectionReader(src, 0, n))
+	return err
 }
 
 func copyN(ctx context.Context, dst *os.File, src *transfer.Reader, n int64) error {
@@ -210,6 +229,9 @@ func (h *handle) writeAt(ctx context.Context, data []byte, off int64) (int, erro
 	}
 	file, err := of.writable(ctx, of.fs.MaxSize)
 	if err != nil {
+		return 0, err
+	}
+	if err := of.fs.admit(ctx, int64(len(data))); err != nil {
 		return 0, err
 	}
 	n, err := file.WriteAt(data, off)
@@ -334,6 +356,11 @@ func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) err
 	if err != nil {
 		return err
 	}
+	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
+		if err := of.fs.admit(ctx, size); err != nil {
+			return err
+		}
+	}
 	if err := unix.Fallocate(int(file.Fd()), mode, off, size); err != nil {
 		return err
 	}
@@ -362,13 +389,10 @@ func (h *handle) flush(ctx context.Context) error {
 	wrote := h.wrote
 	h.wrote = false
 	h.mu.Unlock()
-	if !wrote {
-		return nil
-	}
-	switch h.of.fs.Close {
-	case CloseDurable:
+	switch mode := h.of.fs.Close; {
+	case mode == CloseDurable: // the name of a file that stayed empty too
 		return h.of.fs.Index.Sync()
-	case CloseUploaded:
+	case mode == CloseUploaded && wrote:
 		h.unhold()
 		return h.of.fs.Transfer.Wait(ctx, h.of.ino)
 	}
@@ -437,8 +461,16 @@ func (n *node) Release(_ context.Context, fh gofs.FileHandle) syscall.Errno {
 func (h *handle) close() {
 	if h.write {
 		if err := h.commit(context.Background()); err != nil {
-			h.of.fs.Log.WithError(err).Errorf("%s: what was written last is lost", h.of.fs.describe(uint64(h.of.ino)))
+			h.of.fs.commitLater(h, err)
+			return
 		}
+	}
+	h.finish()
+}
+
+// finish gives the handle up for good.
+func (h *handle) finish() {
+	if h.write {
 		h.unhold()
 	}
 	h.mu.Lock()

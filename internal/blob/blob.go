@@ -5,9 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 )
 
 // Options say where the bytes go and how many there may be.
@@ -16,7 +16,10 @@ type Options struct {
 	CacheDir  string  // cached content, below entities/
 	CacheSize int64   // bytes; 0 is DefaultCacheSize
 	MinFree   float64 // share of the disk to leave free; 0 is DefaultMinFree
-	Log       *logrus.Entry
+	// Booted is when the machine started; zero asks the kernel. What was cached
+	// before may have lost bytes with the power.
+	Booted time.Time
+	Log    *logrus.Entry
 }
 
 // Defaults of Options.
@@ -31,9 +34,12 @@ type Store struct {
 	staging string
 	cache   string
 	pinned  string
+	oneDisk bool      // staging and cache share their free space
+	booted  time.Time // what was cached before is doubtful
 
-	mu   sync.Mutex
-	used lru
+	budget budget
+	mu     sync.Mutex
+	used   lru
 
 	spares chan *os.File // files without a name, for staged content
 	evict  chan struct{}
@@ -62,6 +68,13 @@ func Open(o Options) (*Store, error) {
 			return nil, fmt.Errorf("local disk: %w", err)
 		}
 	}
+	var err error
+	if s.oneDisk, err = sameDisk(s.staging, s.cache); err != nil {
+		return nil, fmt.Errorf("local disk: %w", err)
+	}
+	if s.booted, err = bootTime(o.Booted); err != nil {
+		return nil, fmt.Errorf("local disk: %w", err)
+	}
 	s.ended.Go(s.keepBounds)
 	s.ended.Go(s.makeSpares)
 	return s, nil
@@ -72,28 +85,4 @@ func (s *Store) Close() error {
 	close(s.closed)
 	s.ended.Wait()
 	return nil
-}
-
-// Space is what a file system has, in bytes.
-type Space struct{ Total, Avail int64 }
-
-// Free tells what staging can still take: what is free, but for the share
-// that stays free, and what eviction can give.
-func (s *Store) Free() (Space, error) {
-	total, free, err := diskSpace(s.staging)
-	if err != nil {
-		return Space{}, err
-	}
-	s.mu.Lock()
-	free += s.used.bytes
-	s.mu.Unlock()
-	return Space{total, max(free-int64(s.o.MinFree*float64(total)), 0)}, nil
-}
-
-func diskSpace(dir string) (total, free int64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,19 +47,91 @@ func (s *Store) cachedPath(k Key) string {
 	return filepath.Join(s.cache, name[:2], name)
 }
 
+// A CachedFile is a cached content that is open: it is not evicted until
+// Close.
+type CachedFile struct {
+	*os.File
+	s    *Store
+	used *cachedFile // nil: pinned
+	once sync.Once
+}
+
+// Close closes the file.
+func (f *CachedFile) Close() error {
+	f.once.Do(func() {
+		if f.used == nil {
+			return
+		}
+		f.s.mu.Lock()
+		f.s.used.closed(f.used)
+		over := f.s.used.bytes > f.s.o.CacheSize
+		f.s.mu.Unlock()
+		if over {
+			f.s.Evict()
+		}
+	})
+	return f.File.Close()
+}
+
 // OpenCached opens a cached or pinned content, whole; fs.ErrNotExist where
-// there is none.
-func (s *Store) OpenCached(k Key) (*os.File, error) {
+// there is none. What was cached before the machine started is compared with the digest
+// first, and dropped if it has lost bytes with the power; it is also dropped
+// if the digest is not known.
+func (s *Store) OpenCached(k Key, want entity.Digest) (*CachedFile, error) {
+	if f, err := s.openCached(k, want); !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	f, err := os.Open(s.pinnedPath(k))
+	if err != nil {
+		return nil, err
+	}
+	return &CachedFile{File: f}, nil
+}
+
+func (s *Store) openCached(k Key, want entity.Digest) (*CachedFile, error) {
 	f, err := os.Open(s.cachedPath(k))
-	if errors.Is(err, fs.ErrNotExist) {
-		return os.Open(s.pinnedPath(k))
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		s.mu.Lock()
-		s.used.touch(k)
-		s.mu.Unlock()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	return f, err
+	if !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).After(s.booted) {
+		if err := s.trust(k, f, want); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &CachedFile{File: f, s: s, used: s.used.opened(k, st.Size)}, nil
+}
+
+// trust makes sure of content that a loss of power may have damaged.
+func (s *Store) trust(k Key, f *os.File, want entity.Digest) error {
+	h := sha256.New()
+	_, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62))
+	if err == nil && !want.IsZero() && entity.Digest(h.Sum(nil)) == want {
+		return f.Chmod(0o600) // its time of change tells from now on that it is whole
+	}
+	if err := s.DropCached(k); err != nil {
+		return err
+	}
+	return fmt.Errorf("cached entity %s is doubtful since the machine started: %w", k, fs.ErrNotExist)
+}
+
+// bootTime is when the machine started, if a test has not said so.
+func bootTime(told time.Time) (time.Time, error) {
+	if !told.IsZero() {
+		return told, nil
+	}
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return told, fmt.Errorf("tell when the machine started: %w", err)
+	}
+	return time.Now().Add(-time.Duration(up.Nano())), nil
 }
 
 // HasCached tells whether a content is cached or pinned.
@@ -139,6 +213,8 @@ type Download struct {
 	file *os.File
 	sum  hash.Hash
 	n    int64
+
+	memory bool // the disk is full
 }
 
 // NewDownload begins a content of size bytes; -1 where that is not known.
@@ -155,12 +231,41 @@ func (s *Store) NewDownload(k Key, size int64) (*Download, error) {
 	return &Download{s: s, k: k, size: size, file: f, sum: sha256.New()}, nil
 }
 
-// Write appends bytes as they arrive.
+// Write appends bytes as they arrive. On a full disk it makes room by
+// eviction, or else goes on in memory: then Commit gives no name.
 func (d *Download) Write(p []byte) (int, error) {
-	n, err := d.file.Write(p)
+	n, err := d.file.WriteAt(p, d.n)
+	if errors.Is(err, unix.ENOSPC) {
+		d.s.makeRoom(1 << 20)
+		n, err = d.file.WriteAt(p, d.n)
+	}
+	if errors.Is(err, unix.ENOSPC) && !d.memory {
+		if err = d.toMemory(); err == nil {
+			n, err = d.file.WriteAt(p, d.n)
+		}
+	}
 	d.sum.Write(p[:n])
 	d.n += int64(n)
 	return n, err
+}
+
+// toMemory puts a file that needs no disk in the place of the file, for those
+// who read it already too.
+func (d *Download) toMemory() error {
+	fd, err := unix.MemfdCreate("chatfs", unix.MFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	memory := os.NewFile(uintptr(fd), d.file.Name())
+	defer memory.Close()
+	if _, err := io.Copy(memory, io.NewSectionReader(d.file, 0, d.n)); err != nil {
+		return err
+	}
+	if err := unix.Dup3(fd, int(d.file.Fd()), unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("dup3", err)
+	}
+	d.memory = true
+	return nil
 }
 
 // File is the file so far, until Close.
@@ -168,11 +273,9 @@ func (d *Download) File() *os.File { return d.file }
 
 // Restart has the next Write begin at the start again. What has arrived
 // stays readable.
-func (d *Download) Restart() error {
+func (d *Download) Restart() {
 	d.sum.Reset()
 	d.n = 0
-	_, err := d.file.Seek(0, io.SeekStart)
-	return err
 }
 
 // Commit gives the content its name, once length and digest are those that
@@ -184,7 +287,7 @@ func (d *Download) Commit(want entity.Digest) error {
 	if got := entity.Digest(d.sum.Sum(nil)); !want.IsZero() && got != want {
 		return fmt.Errorf("entity %s: SHA-256 is %s, was %s: %w", d.k, got, want, ErrDamaged)
 	}
-	if err := d.file.Truncate(d.n); err != nil {
+	if err := d.file.Truncate(d.n); err != nil || d.memory {
 		return err
 	}
 	err := name(d.file, d.s.cachedPath(d.k))

@@ -4,12 +4,15 @@
 //
 // # Promises
 //
-// A cached file stands under its name only when it is whole. Staged files are
-// removed by RemoveStaged and Adopt alone, never by eviction. Cached files
-// are evicted, those used longest ago first, so that they take at most
-// Options.CacheSize and leave Options.MinFree of the disk. A file that is
-// open stays readable when it is evicted. Pinned files are neither evicted nor
-// counted with the cache; one is durable once Pin has returned.
+// A cached file stands under its name only when it is whole; since it is not
+// synced, what is older than the machine's start is compared with its digest
+// before it is used. Staged files are removed by RemoveStaged alone, never by
+// eviction. Cached files are evicted, those used longest ago first and those
+// that are open not at all, so that they take at most Options.CacheSize and
+// leave Options.MinFree of the disk. Admit keeps staged content from taking
+// that share either. A full disk fails no download. Pinned files are
+// neither evicted nor counted with the cache; one is durable once Pin has
+// returned.
 //
 // # Errors
 //
@@ -17,7 +20,7 @@
 //
 // # Lock order
 //
-// Store.mu alone, never held over a write or fsync.
+// budget.mu, then Store.mu. The latter is never held over the disk.
 //
 // # Limitations
 //

@@ -2,6 +2,7 @@ package blob
 
 import (
 	"container/list"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,40 +14,71 @@ import (
 
 // lru knows the cached contents, those used last at the front.
 type lru struct {
-	order *list.List // of cachedFile
+	order *list.List // of *cachedFile
 	at    map[Key]*list.Element
 	bytes int64
+	inUse int64 // bytes of those that are open
 }
 
 type cachedFile struct {
 	k    Key
 	size int64
+	open int // times
 }
 
 func (l *lru) init() { l.order, l.at = list.New(), make(map[Key]*list.Element) }
 
-func (l *lru) add(k Key, size int64) {
-	l.remove(k)
-	l.at[k] = l.order.PushFront(cachedFile{k, size})
-	l.bytes += size
-}
-
-func (l *lru) touch(k Key) {
+func (l *lru) add(k Key, size int64) *cachedFile {
 	if e := l.at[k]; e != nil {
 		l.order.MoveToFront(e)
+		return e.Value.(*cachedFile)
 	}
+	f := &cachedFile{k: k, size: size}
+	l.at[k] = l.order.PushFront(f)
+	l.bytes += size
+	return f
 }
 
 func (l *lru) remove(k Key) {
 	if e := l.at[k]; e != nil {
-		l.bytes -= e.Value.(cachedFile).size
+		f := e.Value.(*cachedFile)
+		l.bytes -= f.size
+		if f.open > 0 {
+			l.inUse -= f.size
+		}
 		l.order.Remove(e)
 		delete(l.at, k)
 	}
 }
 
+// opened notes a use; it is over with closed.
+func (l *lru) opened(k Key, size int64) *cachedFile {
+	f := l.add(k, size)
+	if f.open++; f.open == 1 {
+		l.inUse += f.size
+	}
+	return f
+}
+
+func (l *lru) closed(f *cachedFile) {
+	f.open--
+	if e := l.at[f.k]; f.open == 0 && e != nil && e.Value.(*cachedFile) == f {
+		l.inUse -= f.size
+	}
+}
+
+// oldest is the content used longest ago, of those that are not open.
+func (l *lru) oldest() *cachedFile {
+	for e := l.order.Back(); e != nil; e = e.Prev() {
+		if f := e.Value.(*cachedFile); f.open == 0 {
+			return f
+		}
+	}
+	return nil
+}
+
 // addOld adds what an earlier process cached, behind all that is known.
-func (l *lru) addOld(f cachedFile) {
+func (l *lru) addOld(f *cachedFile) {
 	if l.at[f.k] == nil {
 		l.at[f.k] = l.order.PushBack(f)
 		l.bytes += f.size
@@ -70,7 +102,8 @@ func (s *Store) keepBounds() {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
-		for s.overBounds() && s.evictOne() {
+		for more := true; more && s.overBounds(); {
+			_, more = s.evictOne()
 		}
 		select {
 		case <-s.closed:
@@ -89,32 +122,35 @@ func (s *Store) overBounds() bool {
 		return true
 	}
 	total, free, err := diskSpace(s.cache)
-	return err == nil && float64(free) < s.o.MinFree*float64(total)
+	return err == nil && free < s.reserve(total)
 }
 
-// evictOne removes the content that was used longest ago, and tells whether
-// there was one.
-func (s *Store) evictOne() bool {
+// evictOne removes the content that was used longest ago and is not open. It
+// tells its size, and whether there was one.
+func (s *Store) evictOne() (size int64, ok bool) {
 	s.mu.Lock()
-	last := s.used.order.Back()
-	if last == nil {
-		s.mu.Unlock()
-		return false
+	f := s.used.oldest()
+	if f != nil {
+		s.used.remove(f.k)
 	}
-	f := last.Value.(cachedFile)
-	s.used.remove(f.k)
 	s.mu.Unlock()
-	if err := os.Remove(s.cachedPath(f.k)); err != nil {
-		s.o.Log.WithError(err).Warnf("cannot evict entity %s", f.k)
+	if f == nil {
+		return 0, false
 	}
-	return true
+	if err := os.Remove(s.cachedPath(f.k)); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.o.Log.WithError(err).Warnf("cannot evict entity %s", f.k)
+		}
+		return 0, true
+	}
+	return f.size, true
 }
 
 // scan finds what an earlier process cached, in the order of its last use as
 // far as the disk knows.
 func (s *Store) scan() {
 	type found struct {
-		cachedFile
+		*cachedFile
 		used time.Time
 	}
 	var all []found
@@ -130,7 +166,7 @@ func (s *Store) scan() {
 		}
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) == nil {
-			all = append(all, found{cachedFile{k, st.Size}, time.Unix(max(st.Atim.Sec, st.Mtim.Sec), 0)})
+			all = append(all, found{&cachedFile{k: k, size: st.Size}, time.Unix(max(st.Atim.Sec, st.Mtim.Sec), 0)})
 		}
 		return nil
 	})

@@ -79,6 +79,20 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// Rescue links a staged file into StateDir/rescued, under a name that a person
+// knows it by, and tells the path.
+func (s *Store) Rescue(id uint64, name string) (path string, err error) {
+	dir := filepath.Join(s.o.StateDir, "rescued")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, fmt.Sprintf("%s-%x", name, id))
+	if err := os.Link(s.stagedPath(id), path); err != nil {
+		return "", err
+	}
+	return path, syncDir(dir)
+}
+
 // ListStaged lists the ids of all staged files.
 func (s *Store) ListStaged() ([]uint64, error) {
 	entries, err := os.ReadDir(s.staging)

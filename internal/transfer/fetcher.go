@@ -42,8 +42,8 @@ type download struct {
 
 // A Reader reads one content, cached or arriving.
 type Reader struct {
-	file *os.File  // whole on the disk, or nil
-	d    *download // else
+	file *blob.CachedFile // whole on the disk, or nil
+	d    *download        // else
 	once sync.Once
 }
 
@@ -78,7 +78,7 @@ func (t *Transfer) open(k blob.Key, e entity.Entity) (*Reader, error) {
 		d.use()
 		return &Reader{d: d}, nil
 	}
-	file, err := t.Blobs.OpenCached(k)
+	file, err := t.Blobs.OpenCached(k, digestOf(k, e))
 	if err == nil {
 		return &Reader{file: file}, nil
 	}
@@ -89,6 +89,14 @@ func (t *Transfer) open(k blob.Key, e entity.Entity) (*Reader, error) {
 		return nil, fmt.Errorf("unmounting: %w", ErrUnavailable)
 	}
 	return t.begin(k, e)
+}
+
+// digestOf is the digest that k's content has, if that is known.
+func digestOf(k blob.Key, e entity.Entity) entity.Digest {
+	if k.Thumb {
+		return entity.Digest{}
+	}
+	return e.Digest
 }
 
 // begin starts a download. The caller holds fetches.mu.
@@ -133,11 +141,7 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 	if err != nil {
 		return err
 	}
-	want := e.Digest
-	if k.Thumb {
-		want = entity.Digest{}
-	}
-	if err := d.dst.Commit(want); err != nil {
+	if err := d.dst.Commit(digestOf(k, e)); err != nil {
 		if errors.Is(err, blob.ErrDamaged) {
 			err = fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
@@ -175,9 +179,7 @@ func (t *Transfer) fetchOnce(d *download, k blob.Key, e entity.Entity) error {
 		return err
 	}
 	defer body.Close()
-	if err := d.dst.Restart(); err != nil {
-		return err
-	}
+	d.dst.Restart()
 	limit := int64(maxThumb)
 	if !k.Thumb {
 		limit = e.Size
@@ -277,7 +279,12 @@ func (d *download) wait(ctx context.Context, n int64) error {
 }
 
 // File is the content's file where it was whole at Open, else nil.
-func (r *Reader) File() *os.File { return r.file }
+func (r *Reader) File() *os.File {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.File
+}
 
 // ReadAt reads like io.ReaderAt, as soon as the bytes are here. It ends early
 // with ctx's error, or with the error that ended the download.
@@ -302,7 +309,7 @@ func (r *Reader) WaitWhole(ctx context.Context) error {
 // content is the content's file, once it is whole.
 func (r *Reader) content() *os.File {
 	if r.file != nil {
-		return r.file
+		return r.file.File
 	}
 	return r.d.dst.File()
 }

@@ -135,6 +135,15 @@ func (u *uploader) wait(ctx context.Context, d time.Duration) {
 	u.mu.Lock()
 }
 
+// Sending tells whether content is being sent or will be within a second, so
+// that staged bytes will go soon.
+func (t *Transfer) Sending() bool {
+	u := &t.uploads
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.running > 0 || len(u.due) > 0 && time.Until(u.due[0].due) < time.Second
+}
+
 // Hold keeps ino's content from being sent, as a writer may change it. An
 // upload under way is cancelled; when Hold returns it has ended.
 func (t *Transfer) Hold(ino index.Ino) {
