@@ -22,7 +22,7 @@ func TestMainJob(t *testing.T) {
 	s.sh(`echo words >in/notes.txt; : >in/empty
 head -c $((10<<20)) /dev/urandom >in/most
 touch -d '2019-05-06 07:08:09.123456789' in/*; chmod 640 in/photo.jpg
-mkdir "$D"/a "$D"/b; cp -p in/* "$D"/a/; rsync -a in/ "$D"/b/`)
+mkdir "$D"/a "$D"/b; cp -p in/* "$D"/a/; touch -r in "$D"/a; rsync -a in/ "$D"/b/`)
 	s.sync()
 	before := s.listing()
 	if code := s.interrupt(); code != 0 {
