@@ -44,8 +44,6 @@ func (f *filesystem) shown(a *fuse.Attr) {
 	}
 }
 
-const setIDs = syscall.S_ISUID | syscall.S_ISGID
-
 // timeout is how long the kernel may keep in's attributes. A write clears
 // setuid and setgid behind the kernel's back, so it must ask for those.
 func timeout(in index.Inode) time.Duration {
@@ -80,24 +78,39 @@ func (n *node) Setattr(ctx context.Context, fh gofs.FileHandle, in *fuse.SetAttr
 			return n.fs.errno("truncate", uint64(n.ino), err)
 		}
 	}
-	now := index.Now()
-	got, err := n.fs.Index.SetAttr(n.ino, func(i *index.Inode) error {
-		change(i, in, now)
-		return nil
-	})
+	got, err := n.setAttr(ctx, in)
 	if err != nil {
 		return n.fs.errno("set attributes", uint64(n.ino), err)
-	}
-	if of := n.fs.files.get(n.ino); of != nil {
-		of.setTimes(in, got)
 	}
 	n.fs.attr(got, &out.Attr)
 	out.SetTimeout(timeout(got))
 	return 0
 }
 
-// change applies what a SETATTR asks for to i, but for the size.
-func change(i *index.Inode, in *fuse.SetAttrIn, now index.Time) {
+// setAttr sets all that a SETATTR asks for, but for the size.
+func (n *node) setAttr(ctx context.Context, in *fuse.SetAttrIn) (index.Inode, error) {
+	now := index.Now()
+	of := n.fs.files.get(n.ino)
+	if of != nil {
+		of.setTimes(in, now)
+	}
+	got, err := n.fs.Index.SetAttr(n.ino, func(i *index.Inode) error {
+		change(ctx, i, in, now)
+		return nil
+	})
+	if of != nil && err == nil {
+		of.setMode(got.Mode)
+	}
+	return got, err
+}
+
+// settable are the attributes that a SETATTR may name.
+const settable = fuse.FATTR_MODE | fuse.FATTR_UID | fuse.FATTR_GID | fuse.FATTR_SIZE | fuse.FATTR_ATIME | fuse.FATTR_MTIME
+
+// change applies to i what a SETATTR asks for. One that names nothing is a
+// chown to no other owner, which clears setuid and setgid like any.
+func change(ctx context.Context, i *index.Inode, in *fuse.SetAttrIn, now index.Time) {
+	before := *i
 	if mode, ok := in.GetMode(); ok {
 		i.Mode = i.Mode&syscall.S_IFMT | mode&0o7777
 	}
@@ -109,8 +122,8 @@ func change(i *index.Inode, in *fuse.SetAttrIn, now index.Time) {
 	if chgrp {
 		i.GID = gid
 	}
-	if (chown || chgrp) && !i.IsDir() {
-		i.Mode = clearSetIDs(i.Mode)
+	if (chown || chgrp || in.Valid&settable == 0) && !i.IsDir() {
+		i.Mode = clearSetIDs(ctx, before, i.Mode)
 	}
 	if in.Valid&fuse.FATTR_ATIME != 0 {
 		i.Atime = timeOf(in.Valid&fuse.FATTR_ATIME_NOW != 0, in.Atime, in.Atimensec, now)
@@ -126,17 +139,6 @@ func timeOf(useNow bool, sec uint64, nsec uint32, now index.Time) index.Time {
 		return now
 	}
 	return index.Time{Sec: int64(sec), Nsec: nsec}
-}
-
-// clearSetIDs is what the kernel does to a mode when another may have become
-// the author: setuid goes, and setgid where the group may execute (without
-// that bit it means something else).
-func clearSetIDs(mode uint32) uint32 {
-	mode &^= syscall.S_ISUID
-	if mode&0o010 != 0 {
-		mode &^= syscall.S_ISGID
-	}
-	return mode
 }
 
 // Access is never asked with default_permissions; the kernel decides.

@@ -90,7 +90,11 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
-	return n.fs.errno("rmdir "+name, uint64(n.ino), n.fs.Index.Rmdir(n.ino, name))
+	removed, err := n.fs.Index.Rmdir(n.ino, name)
+	if err == nil {
+		n.fs.removed(removed)
+	}
+	return n.fs.errno("rmdir "+name, uint64(n.ino), err)
 }
 
 // Rename changes names alone, and takes a picture's thumbnail along.

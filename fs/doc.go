@@ -17,7 +17,9 @@
 //
 // No truth lives in a node: the kernel forgets nodes as it likes. What an
 // open file has that the index does not know yet (bytes written since the
-// last close) is in its openFile, which lives as long as a handle does.
+// last close) is in its openFile, which lives as long as a handle does. An
+// inode that has lost its last name is kept for as long as a handle is open or
+// the kernel knows its node.
 //
 // # Lock order
 //

@@ -33,11 +33,21 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv("CHATFS_TEST_ACTOR") != "" {
+		if err := act(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if kind := os.Getenv("CHATFS_TEST_LOCK"); kind != "" {
 		os.Exit(lockAndExit(kind, os.Getenv("CHATFS_TEST_FILE")))
 	}
 	os.Exit(m.Run())
 }
+
+// long tells whether there is time for more than a change's own tests.
+func long() bool { return os.Getenv("CHATFS_TEST_LONG") != "" }
 
 // A fixture is a service and a profile, mounted and remounted as a test
 // likes: real HTTP, a real index, a real mount.

@@ -107,6 +107,7 @@ func (f *filesystem) close() {
 	f.late.close()
 	f.files.closeAll()
 	f.late.tries.Wait()
+	f.forgetNameless()
 	f.inval.close()
 	f.debugLog.Close()
 }
@@ -133,6 +134,7 @@ func Mount(mountpoint string, c Config) (*Server, error) {
 	c.defaults()
 	f := &filesystem{Config: c}
 	f.files.open = make(map[index.Ino]*openFile)
+	f.files.nameless = make(map[index.Ino]struct{})
 	f.dirs.nodes = make(map[index.Ino]*node)
 	f.late.ending = make(chan struct{})
 	f.inval = newInvalidator()

@@ -40,8 +40,12 @@ func (n *node) child(ctx context.Context, name string, in index.Inode, out *fuse
 	return ch
 }
 
-// OnForget drops a directory's node from the table that notifications use.
-func (n *node) OnForget() { n.fs.dirs.remove(n) }
+// OnForget drops a directory's node from the table that notifications use,
+// and an inode without a name for good.
+func (n *node) OnForget() {
+	n.fs.dirs.remove(n)
+	n.fs.unknown(n.ino)
+}
 
 // dirTable knows the nodes of the directories that the kernel knows, to
 // notify it of changes that no request made.

@@ -49,6 +49,9 @@ type openFile struct {
 type openTable struct {
 	mu   sync.Mutex
 	open map[index.Ino]*openFile
+	// nameless are the inodes without a name that the kernel still knows: as
+	// some process's directory, an open FIFO, or a descriptor of O_PATH.
+	nameless map[index.Ino]struct{}
 }
 
 // get gives ino's open file, or nil. It opens no handle: good for a look.
@@ -98,12 +101,13 @@ func (of *openFile) release(h *handle) {
 		delete(t.open, of.ino)
 	}
 	unlinked := of.unlinked
+	_, known := t.nameless[of.ino]
 	t.mu.Unlock()
 	if !last {
 		return
 	}
 	of.dropStaged(unlinked)
-	if unlinked {
+	if unlinked && !known {
 		of.fs.forget(of.ino)
 	}
 	for _, file := range append(of.retired, of.file) {
@@ -113,70 +117,27 @@ func (of *openFile) release(h *handle) {
 	}
 }
 
-// dropStaged removes staged content that the index never came to name, as
-// nothing was written into it or nobody can reach it.
-func (of *openFile) dropStaged(unlinked bool) {
-	if of.staged != 0 && !of.named && (unlinked || !of.dirty) {
-		of.fs.discard(of.staged)
-	}
-}
-
-// removed takes note that an inode lost its last name: it stays while a
-// handle is open.
-func (f *filesystem) removed(r index.Removed) {
-	if !r.Gone {
-		return
-	}
-	f.files.mu.Lock()
-	of := f.files.open[r.Inode.Ino]
-	if of != nil {
-		of.unlinked = true
-	}
-	f.files.mu.Unlock()
-	f.Transfer.Wake(r.Inode.Ino)
-	if of == nil {
-		f.forget(r.Inode.Ino)
-	}
-}
-
-func (f *filesystem) forget(ino index.Ino) {
-	id, err := f.Index.Forget(ino)
-	if err != nil {
-		f.Log.WithError(err).Warnf("inode %d: cannot drop it; the next mount will", ino)
-		return
-	}
-	if id != 0 {
-		f.discard(id)
-	}
-}
-
-// discard removes staged bytes once the index's word that they are not
-// needed has outlived a power loss.
-func (f *filesystem) discard(id index.StagedID) {
-	f.Index.OnDurable(func() {
-		if err := f.Blobs.RemoveStaged(uint64(id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			f.Log.WithError(err).Warnf("staged content %d: cannot remove it; the next mount will", id)
-		}
-	})
-}
-
 // overlay puts what the index does not know yet into in.
 func (of *openFile) overlay(in *index.Inode) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	if of.dirty {
-		in.Size, in.Mtime, in.Ctime = of.size, of.mtime, of.ctime
+	if !of.dirty {
+		return
+	}
+	in.Size, in.Mtime = of.size, of.mtime
+	if in.Ctime.Before(of.ctime) { // else a link or rename came later
+		in.Ctime = of.ctime
 	}
 }
 
-// setTimes takes over what a SETATTR changed, so that the next commit does
-// not undo it.
-func (of *openFile) setTimes(in *fuse.SetAttrIn, got index.Inode) {
+// setTimes takes over what a SETATTR changes, before the index has it, so
+// that no commit undoes it.
+func (of *openFile) setTimes(in *fuse.SetAttrIn, now index.Time) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
-	of.ctime, of.mode = got.Ctime, got.Mode
+	of.ctime = now
 	if in.Valid&fuse.FATTR_MTIME != 0 {
-		of.mtime = got.Mtime
+		of.mtime = timeOf(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec, now)
 	}
 }
 
@@ -240,28 +201,45 @@ func (of *openFile) attach(in index.Inode) error {
 // commit makes what was written the file's content, in one index operation.
 // The caller has the turn.
 func (of *openFile) commit() error {
-	of.mu.Lock()
-	c := index.Content{Staged: of.staged, Size: of.size, Failed: of.failed}
-	mtime, ctime := of.mtime, of.ctime
-	c.Mtime, c.Ctime = &mtime, &ctime
-	dirty, empty := of.dirty, of.size == 0 && of.failed == ""
-	of.mu.Unlock()
-	if !dirty || of.isUnlinked() {
-		return nil
+	for !of.isUnlinked() {
+		of.mu.Lock()
+		c := index.Content{Staged: of.staged, Size: of.size, Failed: of.failed}
+		mtime, ctime := of.mtime, of.ctime
+		dirty := of.dirty
+		of.mu.Unlock()
+		if !dirty {
+			break
+		}
+		c.Mtime, c.Ctime = &mtime, &ctime
+		empty := c.Size == 0 && c.Failed == ""
+		if empty {
+			c.Staged = 0
+		}
+		if _, err := of.fs.Index.SetContent(of.ino, c); err != nil {
+			return err
+		}
+		if of.committed(mtime, empty) {
+			of.fs.Transfer.Wake(of.ino)
+			break
+		}
 	}
-	if empty {
-		c.Staged = 0
-	}
-	if _, err := of.fs.Index.SetContent(of.ino, c); err != nil {
-		return err
-	}
-	of.committed(empty)
-	of.fs.Transfer.Wake(of.ino)
 	return nil
 }
 
-// committed follows the index: what it names no longer is discarded.
-func (of *openFile) committed(empty bool) {
+// committed follows the index. It is false if a SETATTR changed the time of
+// modification meanwhile.
+func (of *openFile) committed(mtime index.Time, empty bool) bool {
+	of.mu.Lock()
+	current := of.mtime == mtime
+	of.mu.Unlock()
+	if current {
+		of.settle(empty)
+	}
+	return current
+}
+
+// settle discards what the index names no longer.
+func (of *openFile) settle(empty bool) {
 	of.mu.Lock()
 	drop := []index.StagedID{of.old}
 	of.dirty, of.old, of.named = false, 0, true

@@ -208,6 +208,6 @@ func (h *handle) share(ctx context.Context, in index.Inode) (bool, error) {
 	}
 	of.retire()
 	of.mu.Unlock()
-	of.committed(false)
+	of.settle(false)
 	return true, nil
 }

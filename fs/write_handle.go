@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"chatfs/index"
@@ -152,24 +151,6 @@ func (of *openFile) changed(size int64) {
 	of.ctime = of.mtime
 }
 
-// dropSetIDs clears setuid and setgid, as the kernel leaves to us.
-func (of *openFile) dropSetIDs() error {
-	of.mu.Lock()
-	mode := of.mode
-	of.mu.Unlock()
-	if clearSetIDs(mode) == mode {
-		return nil
-	}
-	got, err := of.fs.Index.SetAttr(of.ino, func(i *index.Inode) error {
-		i.Mode = clearSetIDs(i.Mode)
-		return nil
-	})
-	of.mu.Lock()
-	of.mode = got.Mode
-	of.mu.Unlock()
-	return err
-}
-
 // tooLarge records that the content would be larger than the service takes.
 // The caller has the turn and a hold.
 func (of *openFile) tooLarge(ctx context.Context) error {
@@ -237,9 +218,7 @@ func (h *handle) writeAt(ctx context.Context, data []byte, off int64) (int, erro
 	n, err := file.WriteAt(data, off)
 	if n > 0 {
 		of.changed(max(of.size, off+int64(n)))
-		if caller, ok := fuse.FromContext(ctx); ok && caller.Uid != 0 {
-			err = firstError(err, of.dropSetIDs())
-		}
+		err = firstError(err, of.writtenBy(ctx))
 	}
 	return n, err
 }
@@ -264,7 +243,7 @@ func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kil
 	}
 	err := h.resize(ctx, size)
 	if kill && err == nil {
-		err = h.of.dropSetIDs()
+		err = h.of.dropSetIDs(ctx)
 	}
 	h.of.give()
 	return err
@@ -315,12 +294,6 @@ func (h *handle) touch(in index.Inode) error {
 	return err
 }
 
-func (of *openFile) setMode(mode uint32) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
-	of.mode = mode
-}
-
 func (of *openFile) hasFailed() bool {
 	of.mu.Lock()
 	defer of.mu.Unlock()
@@ -368,7 +341,7 @@ func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) err
 		end = 0
 	}
 	of.changed(max(of.size, end))
-	return nil
+	return of.writtenBy(ctx)
 }
 
 // Flush answers close(2): what was written becomes the file's content, as

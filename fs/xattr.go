@@ -81,7 +81,10 @@ func absent(name string) syscall.Errno {
 
 // Getxattr answers user xattrs as they were set, and our own.
 func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	if !strings.HasPrefix(name, userPrefix) {
+	switch {
+	case name == userPrefix:
+		return 0, syscall.EINVAL
+	case !strings.HasPrefix(name, userPrefix):
 		return 0, syscall.ENOTSUP
 	}
 	value, err := n.getxattr(ctx, name)
@@ -142,7 +145,7 @@ func (n *node) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno)
 // Setxattr stores a user xattr; the kernel bounds name (255 bytes) and value
 // (64 KiB). Ours cannot be set.
 func (n *node) Setxattr(_ context.Context, name string, data []byte, flags uint32) syscall.Errno {
-	if errno := settable(name); errno != 0 {
+	if errno := mayChange(name); errno != 0 {
 		return errno
 	}
 	return n.fs.errno("setxattr "+name, uint64(n.ino), n.fs.Index.SetXattr(n.ino, name, data, flags))
@@ -150,14 +153,16 @@ func (n *node) Setxattr(_ context.Context, name string, data []byte, flags uint3
 
 // Removexattr removes a user xattr.
 func (n *node) Removexattr(_ context.Context, name string) syscall.Errno {
-	if errno := settable(name); errno != 0 {
+	if errno := mayChange(name); errno != 0 {
 		return errno
 	}
 	return n.fs.errno("removexattr "+name, uint64(n.ino), n.fs.Index.RemoveXattr(n.ino, name))
 }
 
-func settable(name string) syscall.Errno {
+func mayChange(name string) syscall.Errno {
 	switch {
+	case name == userPrefix:
+		return syscall.EINVAL
 	case strings.HasPrefix(name, ownPrefix):
 		return syscall.EPERM
 	case !strings.HasPrefix(name, userPrefix):

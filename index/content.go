@@ -39,7 +39,7 @@ func (ix *Index) SetContent(ino Ino, c Content) (n Inode, err error) {
 
 // withContent is n with content c.
 func (t *tx) withContent(n Inode, c Content) (Inode, error) {
-	now := Now()
+	now, was := Now(), n.Ctime
 	n.Staged, n.UUID, n.Image, n.Size = c.Staged, entity.UUID{}, false, c.Size
 	if c.Staged == 0 {
 		n.Size = 0
@@ -61,6 +61,9 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 	}
 	if c.Ctime != nil {
 		n.Ctime = *c.Ctime
+		if n.Ctime.Before(was) { // a link or rename came after the write
+			n.Ctime = was
+		}
 	}
 	return n, nil
 }

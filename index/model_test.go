@@ -119,7 +119,7 @@ func (m *model) Remove(r *rapid.T) {
 		agree(r, unlink, nil)
 	default:
 		agree(r, unlink, syscall.EISDIR)
-		err := m.ix.Rmdir(d.ino, k)
+		_, err := m.ix.Rmdir(d.ino, k)
 		if len(c.children) > 0 {
 			agree(r, err, syscall.ENOTEMPTY)
 			return

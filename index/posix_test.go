@@ -136,9 +136,9 @@ func TestErrors(t *testing.T) {
 		"symlink too long":    {create(Root, "x", NewInode{Mode: syscall.S_IFLNK, Target: strings.Repeat("x", 4096)}), syscall.ENAMETOOLONG},
 		"unlink dir":          {last(w.Unlink(Root, "d")), syscall.EISDIR},
 		"unlink missing":      {last(w.Unlink(Root, "nix")), syscall.ENOENT},
-		"rmdir file":          {w.Rmdir(Root, "f"), syscall.ENOTDIR},
-		"rmdir full":          {w.Rmdir(Root, "d"), syscall.ENOTEMPTY},
-		"rmdir missing":       {w.Rmdir(Root, "nix"), syscall.ENOENT},
+		"rmdir file":          {last(w.Rmdir(Root, "f")), syscall.ENOTDIR},
+		"rmdir full":          {last(w.Rmdir(Root, "d")), syscall.ENOTEMPTY},
+		"rmdir missing":       {last(w.Rmdir(Root, "nix")), syscall.ENOENT},
 		"link dir":            {last(w.Link(w.d.Ino, Root, "x")), syscall.EPERM},
 		"link over":           {last(w.Link(w.f.Ino, Root, "l")), syscall.EEXIST},
 		"lookup in file":      {last(w.Lookup(w.f.Ino, "x")), syscall.ENOTDIR},
@@ -189,7 +189,9 @@ func TestUnlinkedStaysUntilForgotten(t *testing.T) {
 	if _, err := w.Get(w.f.Ino); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("Get after Forget: %v", err)
 	}
-	noError(t, w.Rmdir(w.d.Ino, "sub"))
+	if gone := must[Removed](t)(w.Rmdir(w.d.Ino, "sub")); !gone.Gone || gone.Inode.Ino != w.sub.Ino {
+		t.Errorf("gone = %+v", gone)
+	}
 	if n := must[Inode](t)(w.Get(w.sub.Ino)); n.Nlink != 0 {
 		t.Errorf("a removed directory has %d links", n.Nlink)
 	}

@@ -228,8 +228,8 @@ func (ix *Index) Unlink(parent Ino, name string) (gone Removed, err error) {
 
 // Rmdir removes an empty directory. Errors: ENOTDIR, ENOTEMPTY, ENOENT. Its
 // inode stays readable until Forget, as after Unlink.
-func (ix *Index) Rmdir(parent Ino, name string) error {
-	return ix.store.update(func(t *tx) error {
+func (ix *Index) Rmdir(parent Ino, name string) (gone Removed, err error) {
+	err = ix.store.update(func(t *tx) error {
 		p, err := t.existing(parent, name)
 		if err != nil {
 			return err
@@ -238,12 +238,13 @@ func (ix *Index) Rmdir(parent Ino, name string) error {
 			return syscall.ENOTDIR
 		}
 		now := Now()
-		if _, err := t.dropName(&p, now); err != nil {
+		if gone, err = t.dropName(&p, now); err != nil {
 			return err
 		}
 		t.touch(&p.dir, now, -1)
 		return nil
 	})
+	return gone, err
 }
 
 // dropName takes p's inode its name, and if that was the last, its place in the

@@ -92,7 +92,7 @@ type Content struct {
 	Staged  StagedID // 0: empty, or ShareOf
 	Size    int64    // bytes
 	Mtime   *Time    // nil: now
-	Ctime   *Time    // nil: now
+	Ctime   *Time    // nil: now; an earlier one than the inode's is not taken
 	Failed  string   // not "": queued as failed for this reason, never sent
 	ShareOf *Inode   // take the same entity as that inode
 }
