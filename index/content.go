@@ -70,6 +70,9 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 
 // replaceContent writes next in place of n, and keeps n's entity in the history.
 func (t *tx) replaceContent(n, next *Inode) error {
+	if n.Staged != 0 && n.Staged != next.Staged {
+		t.unnamed = append(t.unnamed, n.Staged)
+	}
 	if next.Staged != 0 {
 		t.named = append(t.named, next.Staged)
 	}

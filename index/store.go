@@ -151,6 +151,9 @@ func (s *store) apply(t *tx) error {
 	for _, id := range t.named {
 		s.named[id] = s.seq
 	}
+	for _, id := range t.unnamed { // what is made durable from here on does not need them
+		delete(s.named, id)
+	}
 	for _, f := range t.after {
 		f()
 	}

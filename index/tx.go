@@ -34,7 +34,8 @@ type tx struct {
 	cursors        [bucketCount]*bolt.Cursor // for get alone
 	keyBuf         []byte
 	changes        []change // sorted by key
-	named          []StagedID
+	named          []StagedID // contents that an inode has from here on
+	unnamed        []StagedID // and those that none has any more
 	after          []func() // run once the changes are applied
 	err            error    // bbolt could not be read
 }
