@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"chatfs/internal/entity"
 )
 
 // Faults are what goes wrong on purpose, for tests.
@@ -221,18 +224,15 @@ func (s *Service) redirect(w http.ResponseWriter, r *http.Request) *failure {
 	if _, f := s.authorize(r); f != nil {
 		return f
 	}
-	u, record, f := s.find(r)
+	u, _, f := s.find(r)
 	if f != nil {
 		return f
 	}
-	path := s.store.path("files", u)
-	if v := header(r, "thumbnail"); v == "true" || v == "1" {
-		var err error
-		if path, err = s.thumbnail(u, record); err != nil {
-			return errStorage
-		}
+	address := s.other + "/" + u.String()
+	if wantsThumbnail(r) {
+		address += "?thumbnail=true"
 	}
-	http.Redirect(w, r, s.other+path[len(s.store.dir):], http.StatusFound)
+	http.Redirect(w, r, address, http.StatusFound)
 	return nil
 }
 
@@ -244,5 +244,18 @@ func (s *Service) objectStore(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.count(func(c *Counts) { c.Downloads++ })
-	http.FileServer(http.Dir(s.store.dir)).ServeHTTP(w, r)
+	var record fileRecord
+	u, err := entity.ParseUUID(strings.TrimPrefix(r.URL.Path, "/"))
+	if err == nil {
+		_, err = s.store.get(bucketFiles, u[:], &record)
+	}
+	if err == nil {
+		var content io.ReadSeekCloser
+		if content, err = s.content(u, record, wantsThumbnail(r)); err == nil {
+			defer content.Close()
+			send(w, r, u, content)
+			return
+		}
+	}
+	http.Error(w, "no such object", http.StatusNotFound)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -14,40 +13,36 @@ import (
 
 // upload answers POST /chatfiles.
 func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
-	tmp, err := s.store.temp()
-	if err != nil {
-		s.Log.WithError(err).Error("upload")
-		return errStorage
-	}
-	defer tmp.Close()
-	record, f := s.receive(tmp, r)
-	if f == nil {
-		f = s.accept(w, r, tmp, record)
-	}
-	return f
-}
-
-// receive streams the form's file into tmp.
-func (s *Service) receive(tmp *os.File, r *http.Request) (fileRecord, *failure) {
 	file, name, f := filePart(r)
 	if f != nil {
-		return fileRecord{}, f
+		return f
 	}
-	n, err := io.Copy(tmp, io.LimitReader(file, s.MaxSize+1))
+	content, err := s.take(file, s.MaxSize)
+	defer content.close()
 	switch {
-	case n > s.MaxSize:
-		return fileRecord{}, errTooLarge
+	case errors.As(err, new(errDisk)):
+		s.Log.WithError(err).Error("upload")
+		return errStorage
+	case content.size > s.MaxSize:
+		return errTooLarge
 	case err != nil:
-		return fileRecord{}, fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
+		return fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
 	}
-	record := fileRecord{Size: n, Name: name}
+	if f := rest(r.Body); f != nil {
+		return f
+	}
+	return s.accept(w, r, content, s.newRecord(r, content.size, name))
+}
+
+func (s *Service) newRecord(r *http.Request, size int64, name string) fileRecord {
+	record := fileRecord{Size: size, Name: name}
 	if restricted(r) {
 		record.Secret = random(36) // 48 characters
 	}
 	if s.ExpireAfter > 0 {
 		record.Expires = s.Now().Add(s.ExpireAfter)
 	}
-	return record, rest(r.Body)
+	return record
 }
 
 // rest reads what comes after the file part: web clients send fields there.
@@ -66,13 +61,13 @@ func restricted(r *http.Request) bool {
 	return len(values) > 0 && !strings.EqualFold(values[0], "false")
 }
 
-func (s *Service) accept(w http.ResponseWriter, r *http.Request, tmp *os.File, record fileRecord) *failure {
+func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incoming, record fileRecord) *failure {
 	u, err := entity.NewUUIDAt(s.Now())
-	if err == nil {
-		err = s.store.keep(tmp, "files", u)
+	if err == nil && content.file != nil {
+		err = s.store.keep(content.file, "files", u)
 	}
 	if err == nil {
-		err = s.store.put(bucketFiles, u[:], record)
+		err = s.store.putFile(u, record, content.small)
 	}
 	if err != nil {
 		s.Log.WithError(err).Error("upload")
@@ -123,27 +118,27 @@ func (s *Service) download(w http.ResponseWriter, r *http.Request) *failure {
 	if f != nil {
 		return f
 	}
-	path := s.store.path("files", u)
-	if v := header(r, "thumbnail"); v == "true" || v == "1" {
-		s.count(func(c *Counts) { c.Thumbnails++ })
-		var err error
-		if path, err = s.thumbnail(u, record); err != nil {
-			s.Log.WithError(err).Errorf("thumbnail of %s", u)
-			return errStorage
+	thumb := wantsThumbnail(r)
+	s.count(func(c *Counts) {
+		if thumb {
+			c.Thumbnails++
+		} else {
+			c.Downloads++
 		}
-	} else {
-		s.count(func(c *Counts) { c.Downloads++ })
-	}
-	file, err := os.Open(path)
+	})
+	content, err := s.content(u, record, thumb)
 	if err != nil {
 		s.Log.WithError(err).Errorf("download of %s", u)
 		return errStorage
 	}
-	defer file.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("ETag", `"`+u.String()+`"`)
-	http.ServeContent(&slowWriter{w, http.NewResponseController(w)}, r, "", time.Time{}, file)
+	defer content.Close()
+	send(w, r, u, content)
 	return nil
+}
+
+func wantsThumbnail(r *http.Request) bool {
+	v := header(r, "thumbnail")
+	return v == "true" || v == "1"
 }
 
 // slowWriter ends an answer whose client takes nothing for too long.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -8,6 +9,10 @@ import (
 	"path"
 	"strings"
 )
+
+// bodyBuffer is read from the connection at once, in bytes: multipart asks for
+// 4 KiB at a time.
+const bodyBuffer = 64 << 10
 
 // maxParts bounds a form's parts before its file.
 const maxParts = 32
@@ -19,7 +24,7 @@ func filePart(r *http.Request) (io.Reader, string, *failure) {
 	if boundary == "" {
 		return nil, "", fail(http.StatusUnsupportedMediaType, "web_application", "the body is no multipart/form-data")
 	}
-	form := multipart.NewReader(r.Body, boundary)
+	form := multipart.NewReader(bufio.NewReaderSize(r.Body, bodyBuffer), boundary)
 	for range maxParts {
 		p, err := form.NextRawPart()
 		if err != nil {

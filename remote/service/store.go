@@ -19,6 +19,7 @@ import (
 // Buckets of the metadata.
 var (
 	bucketFiles  = []byte("files")  // uuid → fileRecord
+	bucketSmall  = []byte("small")  // uuid → content, of files of at most smallSize
 	bucketUsers  = []byte("users")  // name → userRecord
 	bucketTokens = []byte("tokens") // SHA-256 of the token → tokenRecord
 )
@@ -41,7 +42,7 @@ type tokenRecord struct {
 	Expires time.Time `json:"expires"`
 }
 
-// store is the disk's part: bytes as files, the rest in bbolt.
+// store is the disk's part: large contents as files, the rest in bbolt.
 type store struct {
 	db  *bbolt.DB
 	dir string
@@ -64,7 +65,7 @@ func openStore(dir string) (*store, error) {
 	db.MaxBatchDelay = time.Millisecond
 	s := &store{db, dir}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketFiles, bucketUsers, bucketTokens} {
+		for _, b := range [][]byte{bucketFiles, bucketSmall, bucketUsers, bucketTokens} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -123,6 +124,33 @@ func (s *store) put(bucket, key []byte, record any) error {
 		return err
 	}
 	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, b) })
+}
+
+// putFile writes an entity's record, with the content of a small one.
+func (s *store) putFile(u entity.UUID, record fileRecord, small []byte) error {
+	b, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		if small != nil {
+			if err := tx.Bucket(bucketSmall).Put(u[:], small); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketFiles).Put(u[:], b)
+	})
+}
+
+// small reads a small content; nil where there is none, as it is a file.
+func (s *store) small(u entity.UUID) (content []byte, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketSmall).Get(u[:]); b != nil {
+			content = append(make([]byte, 0, len(b)), b...)
+		}
+		return nil
+	})
+	return content, err
 }
 
 // get reads a record and tells whether it is there.

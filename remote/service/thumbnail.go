@@ -25,35 +25,38 @@ const (
 	jpegQuality = 80
 )
 
-// thumbnail gives the path of an entity's thumbnail, which is made at the
-// first request and kept. Choice: of what is no image, or none that can be
-// decoded, it is the original.
-func (s *Service) thumbnail(u entity.UUID, record fileRecord) (string, error) {
-	original, path := s.store.path("files", u), s.store.path("thumbs", u)
+// thumbnail opens an entity's thumbnail, which is made at the first request
+// and kept. Choice: of what is no image, or none that can be decoded, it is
+// the original.
+func (s *Service) thumbnail(u entity.UUID, record fileRecord) (io.ReadSeekCloser, error) {
 	if record.Size <= smallEnough {
-		return original, nil
+		return s.content(u, record, false)
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return path, nil
+	path := s.store.path("thumbs", u)
+	if f, err := os.Open(path); err == nil {
+		return f, nil
 	}
 	s.thumbs <- struct{}{}
 	defer func() { <-s.thumbs }()
-	err := s.makeThumbnail(u, original)
-	if errors.Is(err, errNoImage) {
-		return original, nil
+	original, err := s.content(u, record, false)
+	if err != nil {
+		return nil, err
 	}
-	return path, err
+	if err = s.makeThumbnail(u, original); errors.Is(err, errNoImage) {
+		_, err = original.Seek(0, io.SeekStart)
+		return original, err
+	}
+	original.Close()
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
 }
 
 var errNoImage = errors.New("no image")
 
-func (s *Service) makeThumbnail(u entity.UUID, original string) error {
-	src, err := os.Open(original)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	img, err := decode(src)
+func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker) error {
+	img, err := decode(original)
 	if err != nil {
 		return err
 	}
