@@ -43,6 +43,13 @@ func TestMain(m *testing.M) {
 	if kind := os.Getenv("CHATFS_TEST_LOCK"); kind != "" {
 		os.Exit(lockAndExit(kind, os.Getenv("CHATFS_TEST_FILE")))
 	}
+	if dir := os.Getenv("CHATFS_TEST_DISK"); dir != "" {
+		if err := serveDisk(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -60,6 +67,8 @@ type fixture struct {
 	client  *remote.Client
 	faults  *service.Faults
 	log     *logrus.Entry
+	boot    string    // of the machine; "" is the real one's
+	booted  time.Time // when; zero is when it really was
 
 	index    *index.Index
 	blobs    *blob.Store
@@ -113,9 +122,9 @@ func (f *fixture) startService(base string) {
 func (f *fixture) mount() {
 	f.t.Helper()
 	var err error
-	f.blobs, err = blob.Open(blob.Options{StateDir: f.state, CacheDir: f.cache, Log: f.log})
+	f.blobs, err = blob.Open(blob.Options{StateDir: f.state, CacheDir: f.cache, Booted: f.booted, Log: f.log})
 	must(f.t, err)
-	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged})
+	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, BootID: f.boot})
 	must(f.t, err)
 	xc := transfer.Config{Index: f.index, Blobs: f.blobs, Remote: f.client, Settle: 10 * time.Millisecond, Log: f.log,
 		Changed: func(ino index.Ino) {

@@ -71,11 +71,11 @@ func TestUploadsMakeRoom(t *testing.T) {
 	disk := fusetest.SmallDisk(t, 24<<20)
 	f := newFixture(t)
 	f.on(disk)
-	for i := range 16 {
+	for i := range 10 {
 		f.write("f"+string(rune('a'+i)), pattern(i, 4<<20))
 	}
 	f.drain()
-	for i := range 16 {
+	for i := range 10 {
 		f.wantContent("f"+string(rune('a'+i)), pattern(i, 4<<20))
 	}
 }

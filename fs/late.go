@@ -31,17 +31,29 @@ func (l *lateCommits) close() {
 // commitLater keeps h open, and with it what was written, until a commit
 // succeeds.
 func (f *filesystem) commitLater(h *handle, cause error) {
+	if !h.of.setLate(true) { // another handle sees to it
+		h.finish()
+		return
+	}
 	name := f.describe(uint64(h.of.ino))
 	f.Log.WithError(cause).Errorf("%s: what was written last can't be recorded; it is tried again", name)
 	f.late.tries.Go(func() {
-		if f.retryCommit(h, name) {
-			h.finish()
-		}
+		f.retryCommit(h, name)
+		h.of.setLate(false)
+		h.finish()
 	})
 }
 
-// retryCommit tells whether h is to be closed.
-func (f *filesystem) retryCommit(h *handle, name string) bool {
+// setLate tells whether that is news.
+func (of *openFile) setLate(late bool) bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	news := of.late != late
+	of.late = late
+	return news
+}
+
+func (f *filesystem) retryCommit(h *handle, name string) {
 	for pause := lateFirst; ; pause = min(2*pause, lateMost) {
 		ending := false
 		timer := time.NewTimer(pause)
@@ -54,11 +66,11 @@ func (f *filesystem) retryCommit(h *handle, name string) bool {
 		err := h.commit(context.Background())
 		if err == nil {
 			f.Log.Infof("%s: what was written last is recorded now", name)
-			return true
+			return
 		}
 		if ending {
 			h.of.rescue(name, err)
-			return true
+			return
 		}
 	}
 }

@@ -37,6 +37,7 @@ type openFile struct {
 	retired []*os.File     // replaced files, which a reply may still splice from
 	holds   int            // writers that keep the uploader away
 	version uint64         // changes when another source holds the content
+	late    bool           // a commit is tried again after the last close
 	dirty   bool           // size and times below are not in the index yet
 	size    int64
 	mtime   index.Time

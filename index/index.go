@@ -39,7 +39,11 @@ type Options struct {
 	// Salvage opens an index whose journal is damaged: what comes before the
 	// damage is replayed and the journal's files are kept as damaged-*.
 	Salvage bool
-	Log     *logrus.Entry
+	// BootID names the time since the machine started: records of an earlier
+	// one may have lost the staged bytes that they name with the power. Default:
+	// the kernel's.
+	BootID string
+	Log    *logrus.Entry
 
 	hooks      hooks
 	migrations []migration // nil: the program's own
@@ -98,8 +102,8 @@ func (o Options) withDefaults() (Options, error) {
 		o.migrations = migrations
 	}
 	var err error
-	if o.hooks.bootID == "" {
-		o.hooks.bootID, err = readBootID()
+	if o.BootID == "" {
+		o.BootID, err = readBootID()
 	}
 	return o, err
 }
@@ -129,7 +133,7 @@ func openBolt(path string, o Options) (*bolt.DB, error) {
 // openOn recovers and starts on a database that is open and of our schema.
 func openOn(db *bolt.DB, dir string, o Options) (*Index, error) {
 	s := &store{
-		db: db, log: o.Log, syncStaged: o.SyncStaged, hooks: o.hooks, dir: dir,
+		db: db, log: o.Log, syncStaged: o.SyncStaged, hooks: o.hooks, bootID: o.BootID, dir: dir,
 		active: new(overlay), frozen: new(overlay), named: map[StagedID]uint64{},
 		dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
 	}
@@ -154,7 +158,7 @@ func (ix *Index) recover(salvage bool) error {
 	if err := s.view(func(t *tx) error { applied = t.metaUint(metaApplied); return nil }); err != nil {
 		return err
 	}
-	p, err := readJournal(s.dir, s.hooks.bootID, applied, salvage)
+	p, err := readJournal(s.dir, s.bootID, applied, salvage)
 	if err != nil {
 		return err
 	}

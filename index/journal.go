@@ -92,7 +92,7 @@ func (s *store) nextSegment() uint64 {
 // startSegment writes the header and appends to g from now on. s.mu is held.
 func (s *store) startSegment(g *segment) error {
 	g.firstSeq, g.lastSeq = s.seq+1, s.seq
-	h := g.header(s.hooks.bootID)
+	h := g.header(s.bootID)
 	if err := s.writeAt(g, h, 0); err != nil {
 		return fmt.Errorf("start a journal: %w", err)
 	}

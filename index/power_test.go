@@ -31,7 +31,7 @@ func (m *machine) start() {
 	}}
 	m.boot++
 	m.durable = map[string]int64{}
-	o.hooks.bootID = fmt.Sprintf("boot %d", m.boot)
+	o.BootID = fmt.Sprintf("boot %d", m.boot)
 	o.hooks.synced = func(path string, size int64) { m.durable[filepath.Base(path)] = size }
 	m.ix = open(m.t, m.dir, o)
 }
@@ -141,7 +141,7 @@ func TestDamageBeforeASyncIsToldAfterPowerLoss(t *testing.T) {
 	to := copyDir(t, m.dir)
 	flip(t, lastSegment(t, to), headerSize+recordHead+3)
 	o := byHand
-	o.hooks.bootID = "another boot"
+	o.BootID = "another boot"
 	var damaged *ErrDamaged
 	if _, err := Open(to, o); !errors.As(err, &damaged) {
 		t.Errorf("opened: %v", err)

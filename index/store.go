@@ -26,6 +26,7 @@ type store struct {
 	syncStaged func([]StagedID) error
 	hooks      hooks
 	dir        string
+	bootID     string
 
 	commitMu sync.Mutex // one commit at a time
 	syncMu   sync.Mutex // guards the group of Syncs below
@@ -63,7 +64,6 @@ type hooks struct {
 	truncate func(s *segment, size int64) error
 	synced   func(path string, size int64)
 	commit   func() error
-	bootID   string
 }
 
 var txPool = sync.Pool{New: func() any { return new(tx) }}
@@ -126,7 +126,7 @@ func (s *store) waitForRoom() error {
 		case s.closed:
 			return ErrClosed
 		case s.failed != nil:
-			return fmt.Errorf("the index is read-only since %w: %w", s.failed, syscall.EROFS)
+			return fmt.Errorf("%w, as the index can't be written any more since: %w", syscall.EROFS, s.failed)
 		case s.activeBytes+s.frozenBytes < backlogBytes:
 			return nil
 		case s.commitErr != nil:

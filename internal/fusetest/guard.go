@@ -26,6 +26,7 @@ func Guard(t testing.TB) {
 	fdsBefore := descriptors(t)
 	// Other packages' tests mount at the same time, elsewhere.
 	below := filepath.Dir(t.TempDir()) + "/"
+	mountsBefore := mounts(t, below)
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -34,7 +35,7 @@ func Guard(t testing.TB) {
 		if err := goroutines(ignore); err != nil {
 			t.Errorf("goroutines left behind: %v", err)
 		}
-		settle(t, "mounts", nil, func(t testing.TB) map[string]bool { return mounts(t, below) })
+		settle(t, "mounts", mountsBefore, func(t testing.TB) map[string]bool { return mounts(t, below) })
 		settle(t, "file descriptors", fdsBefore, descriptors)
 	})
 }
