@@ -200,6 +200,13 @@ func (h *handle) share(ctx context.Context, in index.Inode) (bool, error) {
 	if _, err := of.fs.Index.SetContent(of.ino, index.Content{ShareOf: &in, Size: in.Size, Mtime: &mtime, Ctime: &mtime}); err != nil {
 		return false, err
 	}
+	of.tookEntity()
+	return true, nil
+}
+
+// tookEntity follows an index operation that made an entity the content. The
+// caller has the turn.
+func (of *openFile) tookEntity() {
 	of.mu.Lock()
 	if of.named {
 		of.old = of.staged
@@ -209,5 +216,4 @@ func (h *handle) share(ctx context.Context, in index.Inode) (bool, error) {
 	of.retire()
 	of.mu.Unlock()
 	of.settle(false)
-	return true, nil
 }

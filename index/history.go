@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"strings"
+	"syscall"
 	"time"
 
 	"chatfs/internal/entity"
@@ -63,6 +64,65 @@ func (ix *Index) HistoryBelow(dir string) (list []Version, err error) {
 		return err
 	})
 	return list, err
+}
+
+// Restore makes a version the content of its path again, in one record. What is
+// there goes to the history; what is not, the directories on the way included,
+// is made, with the owner that the directory above has.
+// Errors: EBUSY if the present content is not at the service yet, and would be
+// lost; EISDIR; ENOTDIR; EINVAL for what is no regular file.
+func (ix *Index) Restore(v Version) (n Inode, err error) {
+	err = ix.store.update(func(t *tx) error {
+		e, err := t.entity(v.UUID)
+		if err != nil {
+			return err
+		}
+		if n, err = t.place(v); err != nil || n.UUID == v.UUID {
+			return err
+		}
+		switch {
+		case n.IsDir():
+			return syscall.EISDIR
+		case !n.IsRegular():
+			return syscall.EINVAL
+		case n.Staged != 0:
+			return syscall.EBUSY
+		}
+		next := n
+		next.UUID, next.Image, next.Size, next.Mtime = v.UUID, e.image, v.Size, v.Mtime
+		next.Ctime = Now()
+		next.Version++
+		err = t.replaceContent(&n, &next)
+		n = next
+		return err
+	})
+	return n, err
+}
+
+// place finds the inode at a version's path, made if need be.
+func (t *tx) place(v Version) (n Inode, err error) {
+	names := strings.Split(strings.TrimPrefix(v.Path, "/"), "/")
+	if n, err = t.inode(Root); err != nil {
+		return n, err
+	}
+	for i, name := range names {
+		dir := n
+		d, err := t.lookup(dir.Ino, name)
+		if n = d.Inode; err == nil {
+			continue
+		}
+		if err != syscall.ENOENT {
+			return n, err
+		}
+		made := NewInode{Mode: dir.Mode, UID: dir.UID, GID: dir.GID}
+		if i == len(names)-1 {
+			made.Mode = v.Mode
+		}
+		if n, err = t.create(dir.Ino, name, made); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // purgeBatch versions are looked at under one lock.

@@ -125,23 +125,25 @@ func (t *tx) missing(parent Ino, name string) (place, error) {
 // directory it inherits the group, and a directory the bit as well (inode(7)).
 // Errors: EEXIST, ENOENT, ENOTDIR, EINVAL, ENAMETOOLONG.
 func (ix *Index) Create(parent Ino, name string, n NewInode) (made Inode, err error) {
-	err = ix.store.update(func(t *tx) error {
-		p, err := t.missing(parent, name)
-		if err != nil {
-			return err
-		}
-		made, err = newInode(n, &p.dir)
-		if err != nil {
-			return err
-		}
-		made.Ino = t.allocIno()
-		t.putInode(&made)
-		t.putDirent(parent, name, &made, 0)
-		t.touch(&p.dir, made.Ctime, subdir(&made))
-		t.addStats(func(st *Stats) { st.Inodes++ })
-		return nil
-	})
+	err = ix.store.update(func(t *tx) error { made, err = t.create(parent, name, n); return err })
 	return made, err
+}
+
+func (t *tx) create(parent Ino, name string, n NewInode) (made Inode, err error) {
+	p, err := t.missing(parent, name)
+	if err != nil {
+		return made, err
+	}
+	made, err = newInode(n, &p.dir)
+	if err != nil {
+		return made, err
+	}
+	made.Ino = t.allocIno()
+	t.putInode(&made)
+	t.putDirent(parent, name, &made, 0)
+	t.touch(&p.dir, made.Ctime, subdir(&made))
+	t.addStats(func(st *Stats) { st.Inodes++ })
+	return made, nil
 }
 
 func subdir(n *Inode) int {

@@ -33,11 +33,11 @@ type tx struct {
 	buckets        [bucketCount]*bolt.Bucket
 	cursors        [bucketCount]*bolt.Cursor // for get alone
 	keyBuf         []byte
-	changes        []change // sorted by key
+	changes        []change   // sorted by key
 	named          []StagedID // contents that an inode has from here on
 	unnamed        []StagedID // and those that none has any more
-	after          []func() // run once the changes are applied
-	err            error    // bbolt could not be read
+	after          []func()   // run once the changes are applied
+	err            error      // bbolt could not be read
 }
 
 // bucket opens a table of bbolt, nil if it can't be.

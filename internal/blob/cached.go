@@ -74,9 +74,9 @@ func (f *CachedFile) Close() error {
 }
 
 // OpenCached opens a cached or pinned content, whole; fs.ErrNotExist where
-// there is none. What was cached before the machine started is compared with the digest
-// first, and dropped if it has lost bytes with the power; it is also dropped
-// if the digest is not known.
+// there is none. What was cached before the machine started is compared with
+// the digest first, and dropped if it has lost bytes with the power; it is also
+// dropped if the digest is not known.
 func (s *Store) OpenCached(k Key, want entity.Digest) (*CachedFile, error) {
 	if f, err := s.openCached(k, want); !errors.Is(err, fs.ErrNotExist) {
 		return f, err

@@ -22,6 +22,8 @@ func (s *session) answer(ctx context.Context, r control.Request, send func(contr
 		return s.answerSync(ctx, r.Retry, send)
 	case control.OpBackup:
 		return s.index.Backup(&pieces{send: func(b []byte) error { return send(control.Event{Data: b}) }})
+	case control.OpHistory:
+		return s.answerHistory(ctx, r, send)
 	case control.OpUmount:
 		return s.answerUmount(ctx, send)
 	}

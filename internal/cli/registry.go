@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,6 +101,42 @@ func targetOfDir(dir string) (*target, error) {
 func targetOfNote(n note) *target {
 	p := &profile{name: filepath.Base(n.StateDir), state: n.StateDir, cache: n.CacheDir}
 	return &target{mountpoint: n.Mountpoint, profile: p, name: n.Mountpoint}
+}
+
+// findPath finds the tree that a path is in, and the path from its top. With
+// a profile chosen by flag it is that one's tree.
+func findPath(cmd *cobra.Command, o *mountOptions, path string) (t *target, inTree string, err error) {
+	t, err = findTarget(cmd, o, nil)
+	if err != nil || o.profile.name != "" || o.profile.stateDir != "" {
+		return t, filepath.Join("/", path), err
+	}
+	real, err := realPath(path)
+	if err != nil {
+		return nil, "", err
+	}
+	for dir := real; ; dir = filepath.Dir(dir) {
+		if n, err := readNote(notePath(dir)); err == nil && answers(n.StateDir) {
+			return targetOfNote(n), "/" + strings.TrimPrefix(strings.TrimPrefix(real, dir), "/"), nil
+		}
+		if dir == "/" {
+			return nil, "", fail(exitNotMounted, "%s is in no mounted tree (with --profile, PATH is from the top of that profile's tree)", path)
+		}
+	}
+}
+
+// realPath is absolute and without symlinks in what of it exists.
+func realPath(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for dir := abs; ; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil || dir == "/" {
+			return filepath.Join(real, rest), nil
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
 }
 
 // onlyNote is the note of the one tree that is mounted; nil if none is, or

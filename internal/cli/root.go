@@ -37,7 +37,7 @@ variable, a variable before the file.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fail(exitUsage, "%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newMount(), newUmount(), newStatus(), newSync(), newServe(),
+	root.AddCommand(newMount(), newUmount(), newStatus(), newSync(), newHistory(), newServe(),
 		newLogin(), newCheck(), newBackup(), newConfig(), newVersion())
 	return root
 }

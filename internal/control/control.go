@@ -20,22 +20,25 @@ const socketName = "control.sock"
 
 // The operations.
 const (
-	OpStatus = "status" // one event with Status
-	OpSync   = "sync"   // events with Line until the queue is at rest; with Retry, failed uploads start again
-	OpBackup = "backup" // events with Data: the index's copy
-	OpUmount = "umount" // events with Line until the process is about to end
+	OpStatus  = "status"  // one event with Status
+	OpSync    = "sync"    // events with Line until the queue is at rest; with Retry, failed uploads start again
+	OpBackup  = "backup"  // events with Data: the index's copy
+	OpHistory = "history" // one event with Status: the versions of Path; with Restore, that one is brought back
+	OpUmount  = "umount"  // events with Line until the process is about to end
 )
 
 // A Request is what a client asks.
 type Request struct {
-	Op    string `json:"op"`
-	Retry bool   `json:"retry,omitempty"`
+	Op      string `json:"op"`
+	Retry   bool   `json:"retry,omitempty"`
+	Path    string `json:"path,omitempty"`    // in the tree: "/a/b"
+	Restore int    `json:"restore,omitempty"` // which of Path's versions; 1 is the newest
 }
 
 // An Event is a part of the answer.
 type Event struct {
 	Line   string          `json:"line,omitempty"`   // progress, for a person
-	Status json.RawMessage `json:"status,omitempty"` // the answer to OpStatus
+	Status json.RawMessage `json:"status,omitempty"` // the answer to OpStatus or OpHistory
 	Data   []byte          `json:"data,omitempty"`   // a piece of the answer to OpBackup
 	Error  string          `json:"error,omitempty"`  // why it failed; Code is set
 	Code   int             `json:"code,omitempty"`   // the exit code that follows from it

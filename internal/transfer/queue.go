@@ -173,6 +173,14 @@ func (t *Transfer) Unhold(ino index.Ino) {
 	t.Wake(ino)
 }
 
+// Held tells whether a writer keeps ino's content from being sent.
+func (t *Transfer) Held(ino index.Ino) bool {
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	j := t.uploads.jobs[ino]
+	return j != nil && j.holds > 0
+}
+
 // Wake tells that ino's queue entry is new, changed or gone, or that its
 // name changed.
 func (t *Transfer) Wake(ino index.Ino) {

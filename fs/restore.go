@@ -1,0 +1,83 @@
+package fs
+
+import (
+	"context"
+	"path"
+	"syscall"
+
+	"chatfs/index"
+)
+
+// Restore makes a version of the history the content of its path again, for
+// all who have the file open too, and tells the kernel. EBUSY means that
+// somebody writes to the file, or that its present content is not at the
+// service; the other errors are index.Restore's.
+func (s *Server) Restore(ctx context.Context, v index.Version) error {
+	d, err := s.fs.Index.Resolve(v.Path)
+	if err != nil || !d.Inode.IsRegular() {
+		_, err = s.fs.Index.Restore(v)
+	} else {
+		err = s.fs.restoreInto(ctx, d.Inode, v)
+	}
+	if err != nil {
+		return err
+	}
+	return s.fs.tellOf(ctx, v.Path)
+}
+
+// restoreInto gives a file that is there an older version's content.
+func (f *filesystem) restoreInto(ctx context.Context, in index.Inode, v index.Version) error {
+	h := f.acquire(in.Ino, true)
+	defer h.close()
+	if err := h.begin(ctx, 0); err != nil {
+		return err
+	}
+	defer h.of.give()
+	if h.of.isDirty() {
+		return syscall.EBUSY
+	}
+	if _, err := f.Index.Restore(v); err != nil {
+		return err
+	}
+	h.of.tookEntity()
+	return nil
+}
+
+// tellOf has the kernel forget what it knows of a path, and returns once it
+// has.
+func (f *filesystem) tellOf(ctx context.Context, file string) error {
+	done := make(chan struct{})
+	f.inval.send(func() {
+		defer close(done)
+		f.notifyPath(file)
+	})
+	select {
+	case <-done:
+	case <-f.inval.ended: // unmounted: nobody to tell
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// notifyPath tells of a name, of what it leads to, and of its directory's
+// listing; and of the directories above, which may be new too.
+func (f *filesystem) notifyPath(file string) {
+	for name := file; name != "/"; name = path.Dir(name) {
+		dir, err := f.Index.Resolve(path.Dir(name))
+		if err != nil {
+			return
+		}
+		n := f.dirs.get(dir.Inode.Ino)
+		if n == nil {
+			continue
+		}
+		if child := n.GetChild(path.Base(name)); child != nil && name == file {
+			child.NotifyContent(0, 0)
+			n.NotifyEntry(path.Base(name) + thumbSuffix)
+		} else if child == nil {
+			n.NotifyEntry(path.Base(name))
+		}
+		n.NotifyContent(0, 0)
+	}
+}
