@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -74,7 +76,7 @@ func Open(dir string, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
 	}
 	db, err := openBolt(filepath.Join(dir, FileName), o)
@@ -106,6 +108,29 @@ func (o Options) withDefaults() (Options, error) {
 		o.BootID, err = readBootID()
 	}
 	return o, err
+}
+
+// makeDir makes the index's directory. Where the index is new, the names of
+// all directories that lead to it are made durable, since any may be as new.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, FileName)); err == nil {
+		return nil
+	}
+	path, err := filepath.Abs(dir)
+	for err == nil && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		err = syncDir(path)
+	}
+	// What we may not open, or can't be synced, was not made by us.
+	for _, foreign := range []error{fs.ErrPermission, syscall.EINVAL, syscall.EROFS} {
+		if errors.Is(err, foreign) {
+			return nil
+		}
+	}
+	return err
 }
 
 func openBolt(path string, o Options) (*bolt.DB, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -163,7 +164,10 @@ func (p *profile) bind(base string, empty bool) error {
 		return fail(exitProfile, "profile %s holds the files of %s: choose another --profile for %s",
 			p.name, describeService(old), describeService(base))
 	}
-	return os.WriteFile(filepath.Join(p.state, "service"), []byte(base+"\n"), 0o600)
+	return writePrivate(filepath.Join(p.state, "service"), func(w io.Writer) error {
+		_, err := io.WriteString(w, base+"\n")
+		return err
+	})
 }
 
 func describeService(base string) string {
