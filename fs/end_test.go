@@ -3,14 +3,18 @@ package fs_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"chatfs/fs"
+	"chatfs/internal/transfer"
 )
 
 // TestOpenHandlesOutliveTheMount ends a mount while a file is open for
 // writing, so that neither FLUSH nor RELEASE ever comes.
 func TestOpenHandlesOutliveTheMount(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Settle = time.Hour })
 	for _, name := range []string{"written", "unlinked", "read"} {
 		f.write(name, []byte("before"))
 	}

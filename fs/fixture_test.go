@@ -56,6 +56,9 @@ func TestMain(m *testing.M) {
 // long tells whether there is time for more than a change's own tests.
 func long() bool { return os.Getenv("CHATFS_TEST_LONG") != "" }
 
+// plain has the tests run without what only makes the tree faster.
+var plain = os.Getenv("CHATFS_TEST_PLAIN") != ""
+
 // A fixture is a service and a profile, mounted and remounted as a test
 // likes: real HTTP, a real index, a real mount.
 type fixture struct {
@@ -132,6 +135,9 @@ func (f *fixture) mount() {
 				server.Changed(ino)
 			}
 		}}
+	if !plain {
+		xc.Prefetch = 64 << 20
+	}
 	fc := fs.Config{Index: f.index, Blobs: f.blobs, FsName: "chatfs", URL: f.client.URL, Log: f.log, Panicked: func(v any) {
 		f.panics.Add(1)
 		f.log.Errorf("panic: %v\n%s", v, debug.Stack())

@@ -2,8 +2,6 @@ package fs
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 	"syscall"
 
@@ -35,7 +33,21 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32,
 		h.close()
 		return nil, 0, n.fs.errno("open", uint64(n.ino), err)
 	}
+	if !h.write {
+		n.opened()
+	}
 	return h, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// opened tells what is read, so that what is read next can be foreseen.
+func (n *node) opened() {
+	name, dir := n.Parent()
+	if dir == nil {
+		return // it lost its name
+	}
+	if parent, ok := dir.Operations().(*node); ok {
+		n.fs.Transfer.Opened(parent.ino, name, false)
+	}
 }
 
 func (n *node) open(ctx context.Context, h *handle, flags uint32) error {
@@ -73,14 +85,10 @@ func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadR
 	if r == nil || err != nil {
 		return fuse.ReadResultData(nil), err
 	}
-	if file := r.File(); file != nil {
-		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
-	}
-	n, err := r.ReadAt(ctx, dest, off)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if file, err = r.FileFor(ctx, off+int64(len(dest))); err != nil {
 		return nil, err
 	}
-	return fuse.ReadResultData(dest[:n]), nil
+	return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
 }
 
 // source gives the reader of the entity that is the file's content; nil for

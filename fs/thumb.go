@@ -62,6 +62,7 @@ func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut)
 	if !ok {
 		return n.lookupGhost(ctx, name, out)
 	}
+	n.fs.Transfer.Opened(n.ino, d.Name, true)
 	size, err := n.fs.thumbSize(ctx, d.Inode)
 	if err != nil {
 		return nil, n.fs.errno("thumbnail", uint64(d.Inode.Ino), err)

@@ -70,13 +70,20 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 
 // replaceContent writes next in place of n, and keeps n's entity in the history.
 func (t *tx) replaceContent(n, next *Inode) error {
-	if n.Staged != 0 && n.Staged != next.Staged {
-		t.unnamed = append(t.unnamed, n.Staged)
+	if n.Staged != next.Staged {
+		t.unname(n)
 	}
 	if next.Staged != 0 {
 		t.named = append(t.named, next.Staged)
 	}
 	return t.moveTo(n, next, next.Ctime)
+}
+
+// unname notes that no state of the index from here on needs n's staged bytes.
+func (t *tx) unname(n *Inode) {
+	if n.Staged != 0 {
+		t.unnamed = append(t.unnamed, n.Staged)
+	}
 }
 
 // somePath is one of the inode's paths, "" if it has none.

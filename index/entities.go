@@ -32,7 +32,7 @@ func (ix *Index) Uploaded(ino Ino, version uint64, e entity.Entity, image bool) 
 			t.addHistory(path, &old, now)
 			return err
 		}
-		t.unnamed = append(t.unnamed, n.Staged)
+		t.unname(&n)
 		n.Staged, n.UUID, n.Image = 0, e.UUID, image
 		t.putInode(&n)
 		t.addUser(&n)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestSyncLeavesOutWhatIsNamedNoMore syncs three contents of which the first
-// was uploaded and the second replaced meanwhile: their bytes need not outlive
-// a loss of power, the third's must.
+// TestSyncLeavesOutWhatIsNamedNoMore syncs four contents of which one was
+// uploaded, one replaced and one unlinked meanwhile: their bytes need not
+// outlive a loss of power, the last one's must.
 func TestSyncLeavesOutWhatIsNamedNoMore(t *testing.T) {
 	var synced []StagedID
 	ix := open(t, t.TempDir(), Options{CommitInterval: time.Hour, SyncStaged: func(ids []StagedID) error {
@@ -21,12 +21,14 @@ func TestSyncLeavesOutWhatIsNamedNoMore(t *testing.T) {
 	}
 	sent, _ := stage("sent")
 	replaced, _ := stage("replaced")
+	stage("unlinked")
 	_, left := stage("left")
 	if !must[bool](t)(ix.Uploaded(sent.Ino, sent.Version, newEntity(t, 1), false)) {
 		t.Fatal("the upload was not recorded")
 	}
 	again := ix.NextStaged()
 	must[Inode](t)(ix.SetContent(replaced.Ino, Content{Staged: again, Size: 7}))
+	must[Removed](t)(ix.Unlink(Root, "unlinked"))
 	noError(t, ix.Sync())
 	slices.Sort(synced)
 	if want := []StagedID{left, again}; !slices.Equal(synced, want) {

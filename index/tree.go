@@ -272,6 +272,7 @@ func (t *tx) dropName(p *place, now Time) (Removed, error) {
 		return Removed{}, nil
 	}
 	n.Nlink = 0
+	t.unname(n)
 	t.putInode(n)
 	t.put(bucketOrphans, inoKey(n.Ino), present)
 	return Removed{Inode: *n, Gone: true}, t.unqueue(n.Ino)

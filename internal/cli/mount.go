@@ -28,6 +28,7 @@ type mountOptions struct {
 	settle       time.Duration
 	cacheSize    byteSize
 	minFree      fraction
+	prefetch     byteSize
 	readTimeout  time.Duration
 	drainTimeout time.Duration
 	retention    optionalSpan
@@ -68,7 +69,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	o.keep = choice{string(transfer.KeepLocal), []string{string(transfer.KeepLocal), string(transfer.KeepRenew), string(transfer.KeepNone)}}
 	o.history = span(30 * 24 * time.Hour)
 	o.logLevel = choice{"info", []string{"debug", "info", "warning", "error"}}
-	o.cacheSize, o.minFree = 10<<30, 0.05
+	o.cacheSize, o.minFree, o.prefetch = 10<<30, 0.05, 64<<20
 	o.umask.octal = true
 
 	o.profile.register(f)
@@ -81,6 +82,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.DurationVar(&o.settle, "settle", time.Second, "how long a file rests before its upload")
 	f.Var(&o.cacheSize, "cache-size", "most that copies of the service's files take on the disk")
 	f.Var(&o.minFree, "min-free", "share of the disk that is left free")
+	f.Var(&o.prefetch, "prefetch", "most that is fetched ahead of who reads a directory's files in order; 0 is nothing")
 	f.DurationVar(&o.readTimeout, "read-timeout", 30*time.Second, "longest wait of a read for the network")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest wait for uploads at the end")
 	f.Var(&o.retention, "retention", "how long the service keeps a file; 0 is for ever (default: 7d; the embedded service: 0)")

@@ -37,6 +37,8 @@ type report struct {
 	Pinned     int64        `json:"pinned_bytes"` // of files that the service forgets
 	Keep       string       `json:"keep,omitempty"`
 	Retention  string       `json:"retention,omitempty"` // "" is for ever
+
+	Prefetch *transfer.PrefetchStats `json:"prefetch,omitempty"` // while mounted
 }
 
 // A failedFile could not be uploaded, for good or till now.
@@ -52,6 +54,8 @@ func (s *session) report() (*report, error) {
 	r := &report{Mountpoint: s.mountpoint, PID: os.Getpid(), Since: s.started, Profile: s.profile.name,
 		StateDir: s.profile.state, CacheDir: s.profile.cache, Service: s.service.name, Address: s.service.base,
 		Close: s.options.close.value, CacheLimit: int64(s.options.cacheSize)}
+	ahead := s.transfer.PrefetchStats()
+	r.Prefetch = &ahead
 	err := r.count(s.index, func(e index.QueueEntry) (state, reason string) {
 		return string(s.transfer.State(e.Ino)), s.transfer.ErrorOf(e.Ino)
 	})

@@ -221,7 +221,7 @@ func (s *session) openTransfer() error {
 	s.transfer = transfer.New(transfer.Config{Index: s.index, Blobs: s.blobs, Remote: s.service.client,
 		Uploads: o.uploads, Settle: o.settle, Unrestricted: o.unrestricted, LocalOnly: s.localOnly,
 		Retention: o.keepsFor(), Keep: transfer.KeepMode(o.keep.value), History: time.Duration(o.history),
-		ReadTimeout: o.readTimeout, Changed: s.changed, Log: s.log.WithField("area", "transfer")})
+		Prefetch: int64(o.prefetch), ReadTimeout: o.readTimeout, Changed: s.changed, Log: s.log.WithField("area", "transfer")})
 	s.onClose(s.transfer.Close)
 	if err := s.transfer.Start(); err != nil {
 		return fmt.Errorf("uploads: %w", err)

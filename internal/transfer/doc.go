@@ -11,7 +11,9 @@
 //
 // An entity is downloaded once, however many read it; each read is answered
 // as soon as its bytes are here. A download goes on when its readers are
-// gone, so that the next one finds it.
+// gone, so that the next one finds it. A reader that has got to the end has got
+// what the digest tells. Who opens a directory's files in its order finds the
+// next ones fetched, at most Config.Prefetch bytes of them.
 //
 // Before the service forgets a file's entity, after half its time there, its
 // content is pinned on the local disk, or the service is made to keep it: as
@@ -20,7 +22,7 @@
 //
 // # Lock order
 //
-// Uploader.mu, then nothing; download.mu, then nothing. keeper.one is held over
+// prefetcher has none: its goroutine owns the streams. Uploader.mu, then nothing; download.mu, then nothing. keeper.one is held over
 // a whole sweep, and by nobody else. Neither of the others is held over
 // the network, the disk or a call of the index.
 //

@@ -30,10 +30,12 @@ func (f *fetcher) init() { f.running = make(map[blob.Key]*download) }
 
 // A download is one content that is arriving, for all its readers.
 type download struct {
-	dst *blob.Download
+	dst  *blob.Download
+	size int64 // bytes; -1 where that is not known
 
 	mu    sync.Mutex
 	have  int64         // bytes from the start that are here
+	least int64         // that somebody waits for; noBytes if nobody does
 	over  bool          // no more will come
 	err   error         // why, if not all came
 	news  chan struct{} // closed and replaced when the above change
@@ -109,7 +111,7 @@ func (t *Transfer) begin(k blob.Key, e entity.Entity) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &download{dst: dst, news: make(chan struct{}), users: 2}
+	d := &download{dst: dst, size: size, least: noBytes, news: make(chan struct{}), users: 2}
 	t.fetches.running[k] = d
 	t.ended.Go(func() {
 		defer d.drop()
@@ -199,9 +201,17 @@ func (t *Transfer) fetchOnce(d *download, k blob.Key, e entity.Entity) error {
 // otherwise.
 const maxThumb = 64 << 20
 
+// noBytes are more than any content has.
+const noBytes = 1 << 62
+
+// pieces are what downloads are taken in.
+var pieces = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
 // copy takes bytes as they come and tells the readers.
 func (d *download) copy(src io.Reader) (int64, error) {
-	buf := make([]byte, 128<<10)
+	piece := pieces.Get().(*[128 << 10]byte)
+	defer pieces.Put(piece)
+	buf := piece[:]
 	var n int64
 	for {
 		got, rerr := src.Read(buf)
@@ -222,8 +232,8 @@ func (d *download) copy(src io.Reader) (int64, error) {
 func (d *download) arrived(n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n > d.have {
-		d.have = n
+	d.have = max(d.have, n)
+	if d.have >= d.least {
 		d.tell()
 	}
 }
@@ -237,6 +247,7 @@ func (d *download) end(err error) {
 
 // tell wakes whoever waits. The caller holds mu.
 func (d *download) tell() {
+	d.least = noBytes
 	close(d.news)
 	d.news = make(chan struct{})
 }
@@ -258,11 +269,18 @@ func (d *download) drop() {
 	}
 }
 
-// wait returns once n bytes are here, or no more will come.
+// wait returns once n bytes are here, or no more will come. The last bytes
+// are given out only when the whole was checked.
 func (d *download) wait(ctx context.Context, n int64) error {
+	if d.size >= 0 && n >= d.size {
+		n = noBytes
+	}
 	for {
 		d.mu.Lock()
 		enough, news, over, err := d.have >= n, d.news, d.over, d.err
+		if !enough && !over {
+			d.least = min(d.least, n)
+		}
 		d.mu.Unlock()
 		if over {
 			return err
@@ -278,24 +296,26 @@ func (d *download) wait(ctx context.Context, n int64) error {
 	}
 }
 
-// File is the content's file where it was whole at Open, else nil.
-func (r *Reader) File() *os.File {
-	if r.file == nil {
-		return nil
-	}
-	return r.file.File
-}
-
 // ReadAt reads like io.ReaderAt, as soon as the bytes are here. It ends early
 // with ctx's error, or with the error that ended the download.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if r.file != nil {
-		return r.file.ReadAt(p, off)
-	}
-	if err := r.d.wait(ctx, off+int64(len(p))); err != nil {
+	file, err := r.FileFor(ctx, off+int64(len(p)))
+	if err != nil {
 		return 0, err
 	}
-	return r.d.dst.File().ReadAt(p, off)
+	return file.ReadAt(p, off)
+}
+
+// FileFor gives a file that has the content's first n bytes, or all if it is
+// shorter, as soon as they are here. It is open until Close.
+func (r *Reader) FileFor(ctx context.Context, n int64) (*os.File, error) {
+	if r.file != nil {
+		return r.file.File, nil
+	}
+	if err := r.d.wait(ctx, n); err != nil {
+		return nil, err
+	}
+	return r.d.dst.File(), nil
 }
 
 // WaitWhole returns once the whole content is here and checked.
@@ -303,7 +323,7 @@ func (r *Reader) WaitWhole(ctx context.Context) error {
 	if r.file != nil {
 		return nil
 	}
-	return r.d.wait(ctx, 1<<62)
+	return r.d.wait(ctx, noBytes)
 }
 
 // content is the content's file, once it is whole.

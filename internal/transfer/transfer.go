@@ -46,6 +46,7 @@ type Config struct {
 	Settle       time.Duration // rest of a content before its upload
 	Unrestricted bool          // upload without share-secret
 	LocalOnly    func(name string) bool
+	Prefetch     int64         // bytes fetched ahead of readers of whole directories; 0 is none
 	ReadTimeout  time.Duration // bound of a download without any progress; 0 is 30 s
 
 	Retention time.Duration    // how long the service keeps an entity; 0 is for ever
@@ -79,6 +80,7 @@ type Transfer struct {
 	uploads uploader
 	fetches fetcher
 	keeps   keeper
+	ahead   prefetcher
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
@@ -112,6 +114,7 @@ func New(c Config) *Transfer {
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.uploads.init()
 	t.fetches.init()
+	t.ahead.init()
 	t.keeps.pace = rate.NewLimiter(keepRate, keepRate)
 	return t
 }
@@ -133,6 +136,9 @@ func (t *Transfer) Start() error {
 		t.ended.Go(t.work)
 	}
 	t.ended.Go(t.watchExpiry)
+	if t.Prefetch > 0 {
+		t.ended.Go(t.foresee)
+	}
 	return nil
 }
 
