@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 
+	bolt "go.etcd.io/bbolt"
+
 	"chatfs/internal/entity"
 )
 
@@ -56,6 +58,7 @@ type checker struct {
 // the index stays in use. No problem: nil.
 func (ix *Index) Check() []Problem {
 	c := checker{reached: map[Ino]bool{Root: true}}
+	c.checkPages(ix.store)
 	err := ix.store.snapshot(func(t *tx) {
 		c.tx = t
 		c.checkInodes()
@@ -72,6 +75,21 @@ func (ix *Index) Check() []Problem {
 		c.add(Unreadable, 0, "", "%v", err)
 	}
 	return c.found
+}
+
+// checkPages has the database check itself, with no commit under way.
+func (c *checker) checkPages(s *store) {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	err := s.db.View(func(b *bolt.Tx) error {
+		for err := range b.Check() {
+			c.add(Unreadable, 0, "", "the database: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		c.add(Unreadable, 0, "", "the database: %v", err)
+	}
 }
 
 func (c *checker) add(k Kind, ino Ino, key, format string, args ...any) {

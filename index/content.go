@@ -206,6 +206,12 @@ func (ix *Index) Failed(ino Ino, version uint64, reason string) error {
 	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Failed, q.Reason = reason, "" })
 }
 
+// GiveUp notes that the version can never be uploaded, whatever is tried, and
+// why.
+func (ix *Index) GiveUp(ino Ino, version uint64, reason string) error {
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Failed, q.Reason, q.Never = reason, "", true })
+}
+
 // Attempted notes an upload that failed for a while, and why.
 func (ix *Index) Attempted(ino Ino, version uint64, reason string) error {
 	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Reason = reason })

@@ -101,9 +101,14 @@ func (s *Store) ListStaged() ([]uint64, error) {
 	}
 	var ids []uint64
 	for _, e := range entries {
-		if id, err := strconv.ParseUint(e.Name(), 16, 64); err == nil && len(e.Name()) == 16 {
+		if id, ok := parseStaged(e.Name()); ok {
 			ids = append(ids, id)
 		}
 	}
 	return ids, nil
+}
+
+func parseStaged(name string) (id uint64, ok bool) {
+	id, err := strconv.ParseUint(name, 16, 64)
+	return id, err == nil && len(name) == 16
 }

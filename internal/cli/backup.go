@@ -64,7 +64,7 @@ func (t *target) backup(cmd *cobra.Command, path string) error {
 }
 
 func (p *profile) backupAtRest(w io.Writer) (size int64, err error) {
-	rest, err := p.openAtRest()
+	rest, err := p.openAtRest(false)
 	if err != nil {
 		return 0, err
 	}

@@ -3,57 +3,179 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+
+	"chatfs/index"
+	"chatfs/internal/transfer"
 )
+
+// profilesService is what --remote without an address means.
+const profilesService = "the profile's"
 
 func newCheck() *cobra.Command {
 	o, repair := &mountOptions{}, false
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check that the index of a profile agrees with itself",
-		Long: `Check names, links, queue, entities and digests of a profile that is not
-mounted against each other. Exit code 5 means that something is wrong.
---repair mends what can be; it never drops a share-secret.`,
+		Short: "Check that names, local content and service agree",
+		Long: `Check a profile that is not mounted: names, links, queue, entities and digests
+against each other, and the staged, cached and pinned files on the disk against
+them, by size and SHA-256. With --remote, ask the service for each file too, as
+fast as --max-rps allows: --remote=ADDRESS for another address than the profile's.
+
+Exit code 5 means that something is wrong. --repair mends what can be: it never
+drops a share-secret, gives inodes without a name one in /lost+found, discards
+damaged copies, keeps damaged pinned files beside their place as *.damaged, and
+lists files whose content is lost as failed (chatfs status).`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			set, err := loadSettings(cmd)
 			if err != nil {
 				return err
 			}
-			p, err := o.chooseProfile(set)
-			if err != nil {
+			ask := cmd.Flags().Changed("remote")
+			if o.service.remote == profilesService {
+				o.service.remote, _ = set.value("remote").(string)
+			}
+			if err := o.service.check(); err != nil {
 				return err
 			}
-			return p.check(cmd, repair)
+			c := &checkRun{cmd: cmd, options: o, settings: set, repair: repair, remote: ask}
+			if c.profile, err = o.chooseProfile(set); err != nil {
+				return err
+			}
+			return c.run()
 		},
 	}
 	o.profile.register(cmd.Flags())
+	o.service.register(cmd.Flags())
+	cmd.Flags().Lookup("remote").NoOptDefVal = profilesService
+	cmd.Flags().Lookup("remote").Usage = "ask the service for each file too"
 	cmd.Flags().BoolVar(&repair, "repair", false, "mend what can be mended")
 	return cmd
 }
 
-func (p *profile) check(cmd *cobra.Command, repair bool) (err error) {
-	rest, err := p.openAtRest()
+// A checkRun is one chatfs check.
+type checkRun struct {
+	cmd            *cobra.Command
+	options        *mountOptions
+	settings       *settings
+	profile        *profile
+	repair, remote bool
+
+	rest *atRest
+}
+
+func (c *checkRun) run() (err error) {
+	left, err := c.open()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rest.close()) }()
-	found := rest.index.Check()
-	for _, problem := range found {
-		fmt.Fprintln(cmd.OutOrStdout(), problem)
-	}
-	if repair && len(found) > 0 {
-		if err := rest.index.Repair(found); err != nil {
-			return fmt.Errorf("repair: %w", err)
+	defer func() { err = errors.Join(err, c.rest.close()) }()
+	for _, step := range []func() (int, error){c.checkIndex, c.checkDisk, c.checkRemote} {
+		n, err := step()
+		if err != nil {
+			return err
 		}
-		left := rest.index.Check()
-		fmt.Fprintf(cmd.OutOrStdout(), "%s mended\n", plural(len(found)-len(left), "problem"))
-		found = left
+		left += n
 	}
-	if len(found) > 0 {
-		return fail(exitIndex, "profile %s: %s", p.name, plural(len(found), "problem"))
+	if left > 0 {
+		return fail(exitIndex, "profile %s: %s", c.profile.name, plural(left, "problem"))
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "profile %s: the index is sound\n", p.name)
+	c.print("profile %s: all is sound", c.profile.name)
 	return nil
+}
+
+func (c *checkRun) print(format string, args ...any) {
+	fmt.Fprintf(c.cmd.OutOrStdout(), format+"\n", args...)
+}
+
+// open opens the profile. A damaged journal is a problem of its own, which
+// --repair mends by keeping what comes before the damage, and the journal.
+func (c *checkRun) open() (left int, err error) {
+	c.rest, err = c.profile.openAtRest(false)
+	var damaged *index.ErrDamaged
+	if !errors.As(err, &damaged) || !c.repair {
+		return 0, err
+	}
+	c.print("journal-damaged: %v", damaged)
+	if c.rest, err = c.profile.openAtRest(true); err != nil {
+		return 0, fmt.Errorf("%w (chatfs restore lists the automatic backups)", err)
+	}
+	c.print("mended: %s", c.rest.index.Recovery())
+	return 0, nil
+}
+
+// checkIndex checks the index against itself and answers how many problems
+// are left.
+func (c *checkRun) checkIndex() (left int, err error) {
+	found := c.rest.index.Check()
+	for _, problem := range found {
+		c.print("%s", problem)
+	}
+	if !c.repair || len(found) == 0 {
+		return len(found), nil
+	}
+	failed := c.rest.index.Repair(found)
+	after := c.rest.index.Check()
+	c.print("%s mended", plural(max(len(found)-len(after), 0), "problem"))
+	if failed != nil && len(after) == 0 {
+		return 0, fmt.Errorf("repair: %w", failed)
+	}
+	return len(after), nil
+}
+
+func (c *checkRun) checkDisk() (left int, err error) {
+	tell := progressLines(c.cmd.ErrOrStderr())
+	found, err := transfer.CheckDisk(c.rest.index, c.rest.blobs, func(done, of int) {
+		tell(fmt.Sprintf("reading local copies: %d of %d", done, of), done == of)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("local content: %w", err)
+	}
+	return c.mend(found)
+}
+
+// checkRemote asks the service, if that is wanted.
+func (c *checkRun) checkRemote() (left int, err error) {
+	if !c.remote {
+		return 0, nil
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	service, err := c.options.openService(c.settings, c.profile, log)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, service.close()) }()
+	tell, asked := progressLines(c.cmd.ErrOrStderr()), 0
+	found, err := transfer.CheckRemote(c.cmd.Context(), c.rest.index, service.client, func(done, of int) {
+		asked = of
+		tell(fmt.Sprintf("asking the service: %d of %d files", done, of), done == of)
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.print("%s at the service, %d not", plural(asked-len(found), "file"), len(found))
+	return c.mend(found)
+}
+
+// mend prints faults and mends what can be, if that is wanted.
+func (c *checkRun) mend(found []transfer.Fault) (left int, err error) {
+	for _, f := range found {
+		c.print("%s", f)
+		if !c.repair || f.Mend == nil {
+			left++
+			continue
+		}
+		if err := f.Mend(); err != nil {
+			return left, fmt.Errorf("repair %s: %w", f, err)
+		}
+	}
+	if n := len(found) - left; n > 0 {
+		c.print("%s mended", plural(n, "problem"))
+	}
+	return left, nil
 }

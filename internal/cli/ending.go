@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -122,31 +121,14 @@ func (s *session) say(format string, args ...any) {
 	s.lines.publish(line)
 }
 
-// progressEvery is how often a line of progress is printed where lines
-// can't be written over.
-const progressEvery = 2 * time.Second
-
-// showProgress prints the progress of the uploads: over and over on one line
-// of a terminal, else a line now and then.
+// showProgress prints the progress of the uploads.
 func (s *session) showProgress() func(transfer.Progress) {
-	var last time.Time
-	inPlace := isTerminal(os.Stderr)
+	show := progressLines(s.out)
 	return func(p transfer.Progress) {
 		line := progressLine(p)
-		switch {
-		case inPlace:
-			end := ""
-			if p.Files == 0 {
-				end = "\n"
-			}
-			fmt.Fprintf(s.out, "\r\x1b[Kchatfs: %s%s", line, end)
-		case p.Files > 0 && time.Since(last) < progressEvery: // the end is always told
-			return
-		default:
-			fmt.Fprintf(s.out, "chatfs: %s\n", line)
+		if show(line, p.Files == 0) {
+			s.lines.publish(line)
 		}
-		last = time.Now()
-		s.lines.publish(line)
 	}
 }
 

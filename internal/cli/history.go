@@ -143,7 +143,7 @@ func (t *target) history(cmd *cobra.Command, r control.Request) (list []oldVersi
 	if exitCode(err) != exitNotMounted {
 		return list, err
 	}
-	rest, err := t.profile.openAtRest()
+	rest, err := t.profile.openAtRest(false)
 	if err != nil {
 		return nil, err
 	}

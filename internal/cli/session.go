@@ -149,7 +149,7 @@ func (s *session) openLocal() (err error) {
 		return fmt.Errorf("profile %s: %w", s.profile.name, err)
 	}
 	s.onClose(s.blobs.Close)
-	s.index, err = openIndex(s.profile, s.blobs, s.log)
+	s.index, err = openIndex(s.profile, s.blobs, s.log, false)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *session) openLocal() (err error) {
 	return nil
 }
 
-func openIndex(p *profile, blobs *blob.Store, log *logrus.Logger) (*index.Index, error) {
+func openIndex(p *profile, blobs *blob.Store, log *logrus.Logger, salvage bool) (*index.Index, error) {
 	syncStaged := func(ids []index.StagedID) error {
 		raw := make([]uint64, len(ids))
 		for i, id := range ids {
@@ -168,7 +168,7 @@ func openIndex(p *profile, blobs *blob.Store, log *logrus.Logger) (*index.Index,
 		}
 		return blobs.SyncStaged(raw)
 	}
-	x, err := index.Open(p.state, index.Options{SyncStaged: syncStaged, Log: log.WithField("area", "index")})
+	x, err := index.Open(p.state, index.Options{SyncStaged: syncStaged, Salvage: salvage, Log: log.WithField("area", "index")})
 	if err != nil { // exit.go knows the kinds
 		return nil, fmt.Errorf("index in %s: %w", p.state, err)
 	}
@@ -178,11 +178,7 @@ func openIndex(p *profile, blobs *blob.Store, log *logrus.Logger) (*index.Index,
 // openService starts or reaches the service, proves the credentials, and
 // binds the profile to it.
 func (s *session) openService(ctx context.Context, set *settings) (err error) {
-	if s.options.service.remote != "" {
-		s.service, err = s.options.service.connect(set, s.log)
-	} else if err = noStrayCredentials(set); err == nil {
-		s.service, err = s.options.service.startEmbedded(s.profile.state, s.log)
-	}
+	s.service, err = s.options.openService(set, s.profile, s.log)
 	if err != nil {
 		return err
 	}
@@ -195,6 +191,18 @@ func (s *session) openService(ctx context.Context, set *settings) (err error) {
 		fmt.Fprintf(s.out, "chatfs: warning: %s\n", warning)
 	}
 	return err
+}
+
+// openService makes the client of the service elsewhere, or starts the
+// embedded one with the profile's data.
+func (o *mountOptions) openService(set *settings, p *profile, log *logrus.Logger) (*endpoint, error) {
+	if o.service.remote != "" {
+		return o.service.connect(set, log)
+	}
+	if err := noStrayCredentials(set); err != nil {
+		return nil, err
+	}
+	return o.service.startEmbedded(p.state, log)
 }
 
 // noStrayCredentials refuses credentials without a service that they are

@@ -173,3 +173,13 @@ func (s *settings) origin(flag string) string {
 	}
 	return "default"
 }
+
+// value is a key's from the highest layer that has it, nil if none does.
+func (s *settings) value(key string) any {
+	for _, l := range s.layers {
+		if v, ok := l.values[key]; ok {
+			return v
+		}
+	}
+	return nil
+}

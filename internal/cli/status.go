@@ -66,7 +66,7 @@ func (t *target) status(cmd *cobra.Command) (*report, error) {
 // reportAtRest reads a profile that no process has mounted.
 func (p *profile) reportAtRest() (_ *report, err error) {
 	r := &report{Profile: p.name, StateDir: p.state, CacheDir: p.cache}
-	rest, err := p.openAtRest()
+	rest, err := p.openAtRest(false)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,8 @@ type atRest struct {
 }
 
 // openAtRest opens a profile that nobody has mounted, and locks it until close.
-func (p *profile) openAtRest() (_ *atRest, err error) {
+// With salvage, what comes before a journal's damage is taken.
+func (p *profile) openAtRest(salvage bool) (_ *atRest, err error) {
 	if _, err := os.Stat(p.state); err != nil {
 		return nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
 	}
@@ -113,7 +114,7 @@ func (p *profile) openAtRest() (_ *atRest, err error) {
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	if r.index, err = openIndex(p, r.blobs, log); err != nil {
+	if r.index, err = openIndex(p, r.blobs, log, salvage); err != nil {
 		return nil, errors.Join(err, r.blobs.Close(), p.close())
 	}
 	return r, nil

@@ -126,7 +126,7 @@ func (w *weekly) put(name string, content []byte) {
 	_, err = w.index.SetContent(in.Inode.Ino, index.Content{Staged: id, Size: int64(len(content))})
 	must(w.t, err)
 	w.x.Wake(in.Inode.Ino)
-	must(w.t, w.x.Drain(context.Background(), nil))
+	must(w.t, w.x.Wait(context.Background(), in.Inode.Ino))
 	w.files[name] = content
 }
 

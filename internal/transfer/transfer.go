@@ -145,22 +145,13 @@ func (t *Transfer) Start() error {
 // removeStrays removes staged files of content that never came to be a
 // file's, or no longer is.
 func (t *Transfer) removeStrays() error {
-	used, err := t.Index.StagedInUse()
-	if err != nil {
-		return fmt.Errorf("staged content: %w", err)
-	}
-	ids, err := t.Blobs.ListStaged()
-	if err != nil {
-		return fmt.Errorf("staged content: %w", err)
-	}
-	for _, id := range ids {
-		if _, is := used[index.StagedID(id)]; !is {
-			if err := t.Blobs.RemoveStaged(id); err != nil {
-				return fmt.Errorf("staged content: %w", err)
-			}
+	strays, err := strayIDs(t.Index, t.Blobs)
+	for _, id := range strays {
+		if err := t.Blobs.RemoveStaged(id); err != nil {
+			return fmt.Errorf("staged content: %w", err)
 		}
 	}
-	return nil
+	return err
 }
 
 // Close ends all transfers at once and waits for their goroutines. The queue

@@ -149,12 +149,7 @@ func permanent(err error) bool {
 	return errors.Is(err, remote.ErrTooLarge) || errors.Is(err, remote.ErrPlanLimit) || errors.Is(err, remote.ErrForbidden)
 }
 
-func (t *Transfer) describe(ino index.Ino) string {
-	if paths, err := t.Index.Paths(ino); err == nil && len(paths) > 0 {
-		return paths[0]
-	}
-	return fmt.Sprintf("inode %d (no name)", ino)
-}
+func (t *Transfer) describe(ino index.Ino) string { return pathOf(t.Index, ino) }
 
 // nameOf gives the name that an upload bears, and whether all of the file's
 // names are such as stay local.

@@ -1,0 +1,90 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestCheckAndRepair finds damages of each place, mends them, and finds nothing
+// more; the files are read as before.
+func TestCheckAndRepair(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.mount("--settle", "0s")
+	p.put("a.txt", "hello")
+	p.sync()
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	p.expect(ok, "all is sound", "check", "--remote")
+	copies, err := filepath.Glob(p.path("cache/chatfs/default/entities/*/*"))
+	if err != nil || len(copies) != 1 {
+		t.Fatal(copies, err)
+	}
+	for _, damage := range []string{copies[0], p.path("state/chatfs/default/staging/0000000000001234"), p.path("cache/chatfs/default/entities/x")} {
+		if err := os.WriteFile(damage, []byte("HELLO"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, words := range []string{"cache-damaged", "staged-stray", "cache-stray", "3 problems"} {
+		p.expect(badIndex, words, "check")
+	}
+	p.expect(ok, "3 problems mended", "check", "--repair")
+	p.expect(ok, "all is sound", "check")
+	r = p.mount()
+	p.want("a.txt", "hello")
+	p.expect(inUse, "is in use by", "check")
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+}
+
+// TestCheckRepairsADamagedJournal keeps what comes before the damage.
+func TestCheckRepairsADamagedJournal(t *testing.T) {
+	t.Parallel()
+	p := withToken(newPlace(t))
+	r := p.mount(offline...)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		p.put(name, strings.Repeat(name, 100))
+	}
+	r.signal(syscall.SIGKILL)
+	<-r.end
+	p.expect(ok, "cleared", "umount", p.dir)
+	journals, err := filepath.Glob(p.path("state/chatfs/org-app/journal-*"))
+	if err != nil || len(journals) == 0 {
+		t.Fatal(journals, err)
+	}
+	for _, path := range journals {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[20] ^= 1 // in the header
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.expect(badIndex, "is damaged", "check", "--profile", "org-app")
+	p.expect(ok, "damaged journals kept", "check", "--profile", "org-app", "--repair")
+	p.expect(ok, "all is sound", "check", "--profile", "org-app")
+}
+
+func TestCheckRemoteTellsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.served("--expire-after", "1ms")
+	r := p.mount("--settle", "0s", "--keep", "none")
+	p.put("a.txt", "hello")
+	p.sync()
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	p.expect(ok, "all is sound", "check")
+	p.expect(badIndex, "(/a.txt): the service has forgotten it", "check", "--remote")
+	p.expect(ok, "1 problem mended", "check", "--remote", "--repair")
+	p.expect(ok, "all is sound", "check", "--remote")
+	if err := os.RemoveAll(p.path("cache")); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(ok, `expired   "a.txt"`, "status", "--profile", "demo-chatfs")
+}

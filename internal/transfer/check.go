@@ -1,0 +1,265 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"chatfs/index"
+	"chatfs/internal/blob"
+	"chatfs/remote"
+)
+
+// A FaultKind is what sort of disagreement a Fault is.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	StagedMissing FaultKind = "staged-missing"   // a file's content, not uploaded yet, is not on the disk
+	StagedSize    FaultKind = "staged-size"      // it is longer or shorter than the index says
+	StagedStray   FaultKind = "staged-stray"     // staged bytes that no file has
+	CacheStray    FaultKind = "cache-stray"      // a copy of no entity that is known
+	CacheDamaged  FaultKind = "cache-damaged"    // a copy of the wrong size or SHA-256
+	PinDamaged    FaultKind = "pinned-damaged"   // the same of a pinned one
+	EntityGone    FaultKind = "expired"          // the service has forgotten an entity, and the index does not know
+	EntityRefused FaultKind = "entity-refused"   // the service refuses an entity to this account, or its share-secret
+	EntityUnknown FaultKind = "entity-unsettled" // the service gave no answer about an entity
+)
+
+// A Fault is where index, local disk and service disagree.
+type Fault struct {
+	Kind FaultKind
+	Text string
+	Mend func() error // nil: it can't be mended
+}
+
+// String is one line for a person.
+func (f Fault) String() string { return fmt.Sprintf("%s: %s", f.Kind, f.Text) }
+
+// A diskCheck compares the local disk with the index. Nobody else may use
+// either meanwhile.
+type diskCheck struct {
+	index *index.Index
+	blobs *blob.Store
+	tell  func(done, of int)
+	found []Fault
+}
+
+// CheckDisk compares staged, cached and pinned files with the index, by size
+// and SHA-256; tell hears how many of them were read. The error is of what
+// could not be looked at.
+func CheckDisk(x *index.Index, blobs *blob.Store, tell func(done, of int)) ([]Fault, error) {
+	c := &diskCheck{index: x, blobs: blobs, tell: tell}
+	for _, step := range []func() error{c.checkStaged, c.checkStrays, c.checkCopies} {
+		if err := step(); err != nil {
+			return c.found, err
+		}
+	}
+	return c.found, nil
+}
+
+func (c *diskCheck) add(k FaultKind, mend func() error, format string, args ...any) {
+	c.found = append(c.found, Fault{k, fmt.Sprintf(format, args...), mend})
+}
+
+// checkStaged looks for the bytes of all that waits.
+func (c *diskCheck) checkStaged() error {
+	queue, err := c.index.Queue()
+	if err != nil {
+		return err
+	}
+	for _, q := range queue {
+		size, err := c.blobs.StagedSize(uint64(q.Staged))
+		switch path := pathOf(c.index, q.Ino); {
+		case errors.Is(err, fs.ErrNotExist) && q.Never: // known, and listed by chatfs status
+		case errors.Is(err, fs.ErrNotExist):
+			c.add(StagedMissing, func() error { return c.index.GiveUp(q.Ino, q.Version, lostContent) },
+				"%s: its content was not uploaded yet and is not on the disk", path)
+		case err != nil:
+			return err
+		case size > q.Size:
+			c.add(StagedSize, func() error { return c.blobs.CutStaged(uint64(q.Staged), q.Size) },
+				"%s: its content has %d bytes, %d of them after its end", path, size, size-q.Size)
+		case size < q.Size:
+			c.add(StagedSize, func() error { return c.shorten(q, size) }, "%s: only %d of its %d bytes are on the disk", path, size, q.Size)
+		}
+	}
+	return nil
+}
+
+// lostContent is why a file without content is never uploaded.
+const lostContent = "its content is lost: write it anew, bring an older version back (chatfs history), or remove it"
+
+// shorten takes the bytes that are there for the file's content.
+func (c *diskCheck) shorten(q index.QueueEntry, size int64) error {
+	n, err := c.index.Get(q.Ino)
+	if err != nil {
+		return err
+	}
+	content := index.Content{Staged: q.Staged, Size: size, Mtime: &n.Mtime}
+	if q.Never {
+		content.Failed = q.Failed
+	}
+	_, err = c.index.SetContent(q.Ino, content)
+	return err
+}
+
+func pathOf(x *index.Index, ino index.Ino) string {
+	if paths, err := x.Paths(ino); err == nil && len(paths) > 0 {
+		return paths[0]
+	}
+	return fmt.Sprintf("inode %d (no name)", ino)
+}
+
+// checkStrays looks for staged bytes that nothing names.
+func (c *diskCheck) checkStrays() error {
+	strays, err := strayIDs(c.index, c.blobs)
+	if err != nil {
+		return err
+	}
+	for _, id := range strays {
+		c.add(StagedStray, func() error { return c.blobs.RemoveStaged(id) }, "staged content %d belongs to no file", id)
+	}
+	paths, err := c.blobs.StrayStaged()
+	for _, path := range paths {
+		c.add(StagedStray, func() error { return os.Remove(path) }, "%s is no staged content", path)
+	}
+	return err
+}
+
+// strayIDs are the staged contents that no file has.
+func strayIDs(x *index.Index, blobs *blob.Store) (strays []uint64, err error) {
+	used, err := x.StagedInUse()
+	if err != nil {
+		return nil, fmt.Errorf("staged content: %w", err)
+	}
+	ids, err := blobs.ListStaged()
+	if err != nil {
+		return nil, fmt.Errorf("staged content: %w", err)
+	}
+	for _, id := range ids {
+		if _, is := used[index.StagedID(id)]; !is {
+			strays = append(strays, id)
+		}
+	}
+	return strays, nil
+}
+
+// checkCopies reads all that is cached and pinned.
+func (c *diskCheck) checkCopies() error {
+	done, of := 0, 0
+	if err := c.blobs.Files(func(blob.File) error { of++; return nil }); err != nil {
+		return err
+	}
+	return c.blobs.Files(func(f blob.File) error {
+		kind, what := c.copyFault(f)
+		if what != "" {
+			c.add(kind, func() error { return c.blobs.Discard(f) }, "%s: %s", f.Path, what)
+		}
+		done++
+		c.tell(done, of)
+		return nil
+	})
+}
+
+// copyFault is what is wrong with a copy; "" is nothing.
+func (c *diskCheck) copyFault(f blob.File) (kind FaultKind, what string) {
+	kind = CacheDamaged
+	if f.Pinned {
+		kind = PinDamaged
+	}
+	if !f.Known {
+		return CacheStray, "it is the copy of no entity"
+	}
+	k, err := c.index.Known(f.Key.UUID)
+	if err != nil {
+		return CacheStray, "the index knows no such entity"
+	}
+	want := k.Size
+	if f.Key.Thumb {
+		if size, known := c.index.ThumbSize(k.UUID); known && size != f.Size {
+			return kind, fmt.Sprintf("it has %d bytes, the thumbnail has %d", f.Size, size)
+		}
+		return kind, ""
+	}
+	if f.Size != want {
+		return kind, fmt.Sprintf("it has %d bytes, the entity has %d", f.Size, want)
+	}
+	file, err := os.Open(f.Path)
+	if err != nil {
+		return kind, err.Error()
+	}
+	defer file.Close()
+	if err := blob.CheckDigest(f.Key, k.Digest, file); err != nil {
+		return kind, err.Error()
+	}
+	return kind, ""
+}
+
+// checksAtOnce bounds how many entities are asked for at once; how many a
+// second is the client's to bound.
+const checksAtOnce = 8
+
+// CheckRemote asks the service for each entity that it has not forgotten as
+// far as the index knows; tell hears how many were asked for.
+func CheckRemote(ctx context.Context, x *index.Index, service Remote, tell func(done, of int)) (found []Fault, err error) {
+	var ask []index.Known
+	err = eachEntity(x, func(k index.Known) error {
+		if !k.Expired {
+			ask = append(ask, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	done := 0
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(checksAtOnce)
+	for _, k := range ask {
+		g.Go(func() error {
+			f, err := checkEntity(ctx, x, service, k)
+			mu.Lock()
+			defer mu.Unlock()
+			if f != nil {
+				found = append(found, *f)
+			}
+			done++
+			tell(done, len(ask))
+			return err
+		})
+	}
+	err = g.Wait()
+	slices.SortFunc(found, func(a, b Fault) int { return strings.Compare(a.String(), b.String()) })
+	return found, err
+}
+
+// checkEntity asks for one; the error means that the service is not there.
+func checkEntity(ctx context.Context, x *index.Index, service Remote, k index.Known) (*Fault, error) {
+	body, err := service.Download(ctx, k.UUID, k.Secret, false)
+	if err == nil {
+		return nil, body.Close()
+	}
+	where := "no file has it now"
+	if users, uerr := x.Users(k.UUID); uerr == nil && len(users) > 0 {
+		where = pathOf(x, users[0])
+	}
+	switch {
+	case remote.Gone(err):
+		return &Fault{EntityGone, fmt.Sprintf("entity %s (%s): the service has forgotten it", k.UUID, where),
+			func() error { return x.SetExpired(k.UUID, true) }}, nil
+	case errors.Is(err, remote.ErrForbidden):
+		return &Fault{EntityRefused, fmt.Sprintf("entity %s (%s): %v", k.UUID, where, err), nil}, nil
+	case errors.Is(err, remote.ErrUnavailable), errors.Is(err, remote.ErrUnauthorized), ctx.Err() != nil:
+		return nil, fmt.Errorf("ask the service: %w", err)
+	}
+	return &Fault{EntityUnknown, fmt.Sprintf("entity %s (%s): %v", k.UUID, where, err), nil}, nil
+}
