@@ -9,8 +9,11 @@ import (
 	"mime/multipart"
 	"net/http"
 	"path"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"chatfs/internal/entity"
 )
@@ -45,7 +48,7 @@ func (c *Client) Upload(ctx context.Context, u UploadRequest) (entity.Entity, er
 func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Request, error) {
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
-	if _, err := w.CreateFormFile("file", path.Base(u.Name)); err != nil {
+	if _, err := w.CreateFormFile("file", formName(u.Name)); err != nil {
 		return nil, err
 	}
 	head := bytes.Clone(form.Bytes())
@@ -74,6 +77,17 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 		req.Header.Set("restrict-access", "true")
 	}
 	return req, nil
+}
+
+// formName is the file name that the service is told: of no control characters
+// and of valid UTF-8, as parsers of forms refuse others. No name comes back.
+func formName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '_'
+		}
+		return r
+	}, path.Base(name))
 }
 
 // parseUpload reads the answer. A share-secret may be absent, null or empty:
