@@ -74,6 +74,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 // changes.
 func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	picture := n.pictureOf(name)
+	n.fs.places.lose(n.ino, name)
 	removed, err := n.fs.Index.Unlink(n.ino, name)
 	if toErrno(err) == syscall.ENOENT {
 		return n.unlinkThumb(name)
@@ -90,6 +91,7 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
+	n.fs.places.lose(n.ino, name)
 	removed, err := n.fs.Index.Rmdir(n.ino, name)
 	if err == nil {
 		n.fs.removed(removed)
@@ -108,6 +110,7 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	if toErrno(err) == syscall.ENOENT {
 		return n.renameThumb(name, dst, newName)
 	}
+	n.fs.places.lose(n.ino, name)
 	removed, err := n.fs.Index.Rename(n.ino, name, dst.ino, newName, flags)
 	if err != nil {
 		return n.fs.errno("rename "+name, uint64(n.ino), err)

@@ -34,21 +34,22 @@ type dirHandle struct {
 	node    *node
 	pending []listed // read from the index, not given yet
 	last    listed   // given last
-	offset  uint64   // of the last entry given, from 1
-	marks   []mark   // where each batch began, for seeking back
 	after   string   // the last name taken from the index
+	changes uint64   // the index's number when pending was read
 	done    bool
 }
 
 type listed struct {
-	name  string
+	name  string // of a thumbnail, its picture's
 	in    index.Inode
 	thumb bool
 }
 
-type mark struct {
-	offset uint64
-	after  string
+func (l listed) entryName() string {
+	if l.thumb {
+		return l.name + thumbSuffix
+	}
+	return l.name
 }
 
 // OpendirHandle opens a directory. The kernel may keep the listing: it sees
@@ -56,6 +57,7 @@ type mark struct {
 func (n *node) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	h := &dirHandle{node: n}
 	h.rewind()
+	n.fs.places.open(n.ino)
 	return h, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
 
@@ -68,7 +70,7 @@ func (h *dirHandle) rewind() {
 		return listed{name: name, in: index.Inode{Ino: ino, Mode: syscall.S_IFDIR}}
 	}
 	h.pending = []listed{dir(".", h.node.ino), dir("..", parent)}
-	h.offset, h.after, h.done, h.marks = 0, "", false, nil
+	h.after, h.done = "", false
 }
 
 // Readdirent gives the next entry, or nil at the end.
@@ -82,8 +84,7 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 		return nil, 0
 	}
 	h.last, h.pending = h.pending[0], h.pending[1:]
-	h.offset++
-	e := &fuse.DirEntry{Name: h.last.name, Mode: h.last.in.Mode & syscall.S_IFMT, Ino: uint64(h.last.in.Ino), Off: h.offset}
+	e := &fuse.DirEntry{Name: h.last.entryName(), Mode: h.last.in.Mode & syscall.S_IFMT, Ino: uint64(h.last.in.Ino), Off: placeOf(h.last)}
 	if h.last.thumb {
 		e.Ino |= thumbBit
 	}
@@ -93,7 +94,7 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 // fill takes the next batch from the index, with the thumbnails that stand
 // beside its pictures.
 func (h *dirHandle) fill() error {
-	h.marks = append(h.marks, mark{h.offset, h.after})
+	h.changes = h.node.fs.Index.Changes()
 	entries, err := h.node.fs.Index.ReadDir(h.node.ino, h.after, batch)
 	if err != nil {
 		return err
@@ -104,52 +105,66 @@ func (h *dirHandle) fill() error {
 		h.after = d.Name
 		h.pending = append(h.pending, listed{name: d.Name, in: d.Inode})
 		if h.node.listsThumb(d) {
-			h.pending = append(h.pending, listed{name: d.Name + thumbSuffix, in: d.Inode, thumb: true})
+			h.pending = append(h.pending, listed{name: d.Name, in: d.Inode, thumb: true})
 		}
 	}
 	return nil
 }
 
-// Lookup answers for the entry given last, without asking the index again.
+// Lookup answers for the entry given last, without asking the index again if
+// nothing has changed there: the kernel believes what it is told for long.
 // A thumbnail whose size is not known yet is told of by name alone: listing
 // costs no request.
 func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if name != h.last.name {
+	fs, l := h.node.fs, h.last
+	if name != l.entryName() {
 		return h.node.Lookup(ctx, name, out)
 	}
-	if !h.last.thumb {
-		return h.node.child(ctx, name, h.last.in, out), 0
+	if h.changes != fs.Index.Changes() {
+		d, err := fs.Index.Lookup(h.node.ino, l.name)
+		if err != nil || l.thumb && !h.node.listsThumb(d) {
+			return nil, syscall.ENOENT
+		}
+		l.in = d.Inode
 	}
-	size, known := h.node.fs.Index.ThumbSize(h.last.in.UUID)
+	if !l.thumb {
+		return h.node.child(ctx, name, l.in, out), 0
+	}
+	size, known := fs.Index.ThumbSize(l.in.UUID)
 	if !known {
 		return nil, syscall.ENOENT
 	}
-	return h.node.thumbChild(ctx, name, h.last.in, size, out), 0
+	return h.node.thumbChild(ctx, name, l.in, size, out), 0
 }
 
-// Seekdir goes back to where the entry numbered off was given.
-func (h *dirHandle) Seekdir(ctx context.Context, off uint64) syscall.Errno {
-	if off == 0 || len(h.marks) == 0 || off < h.marks[0].offset {
-		h.rewind()
-	} else {
-		i := len(h.marks) - 1
-		for h.marks[i].offset > off {
-			i--
-		}
-		h.offset, h.after, h.done = h.marks[i].offset, h.marks[i].after, false
-		h.marks, h.pending = h.marks[:i], nil
+// Seekdir goes on behind the entry whose place is off.
+func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
+	h.rewind()
+	switch off {
+	case 0:
+		return 0
+	case placeOf(listed{name: "."}):
+		h.pending = h.pending[1:]
+		return 0
+	case placeOf(listed{name: ".."}):
+		h.pending = nil
+		return 0
 	}
-	for h.offset < off {
-		e, errno := h.Readdirent(ctx)
-		if e == nil || errno != 0 {
-			return errno
-		}
+	name, err := h.node.fs.findPlace(h.node.ino, off)
+	if err != nil {
+		return h.node.fs.errno("seek in", uint64(h.node.ino), err)
+	}
+	h.pending, h.after = nil, name
+	h.changes = h.node.fs.Index.Changes()
+	d, err := h.node.fs.Index.Lookup(h.node.ino, name)
+	if err == nil && off&1 == 0 && h.node.listsThumb(d) {
+		h.pending = []listed{{name: name, in: d.Inode, thumb: true}}
 	}
 	return 0
 }
 
-// Releasedir has nothing to give up.
-func (h *dirHandle) Releasedir(context.Context, uint32) {}
+// Releasedir gives the handle up.
+func (h *dirHandle) Releasedir(context.Context, uint32) { h.node.fs.places.close(h.node.ino) }
 
 // Fsyncdir makes the index outlive a power loss.
 func (h *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno {

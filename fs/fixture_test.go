@@ -40,6 +40,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if job := os.Getenv("CHATFS_TEST_FSX"); job != "" {
+		if err := runFsx(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if kind := os.Getenv("CHATFS_TEST_LOCK"); kind != "" {
 		os.Exit(lockAndExit(kind, os.Getenv("CHATFS_TEST_FILE")))
 	}
@@ -210,6 +217,14 @@ func (f *fixture) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	must(f.t, f.transfer.Drain(ctx, nil))
+}
+
+// staged lists the staged files.
+func (f *fixture) staged() []string {
+	f.t.Helper()
+	left, err := filepath.Glob(filepath.Join(f.state, "staging", "*"))
+	must(f.t, err)
+	return left
 }
 
 func (f *fixture) path(elem ...string) string {

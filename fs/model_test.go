@@ -17,30 +17,45 @@ import (
 	"pgregory.net/rapid"
 )
 
-var modelRuns = flag.Int("model.runs", 100, "random runs of about 200 operations each that TestModel does")
+var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 110, or 1100 of them if there is time")
 
 // TestModel does random operations on the mount and on a plain directory at
-// once, and compares errnos, trees, contents and attributes. rapid prints how
-// to repeat a run that fails.
+// once, by name and on several open files, and compares errnos, results and
+// attributes after each, and again and again whole trees with their contents.
+// Uploads run meanwhile. rapid prints how to repeat a run that fails.
 func TestModel(t *testing.T) {
 	f := newFixture(t)
+	if *modelRuns == 0 {
+		*modelRuns = 110
+		if long() {
+			*modelRuns = 1100
+		}
+	}
 	must(t, flag.Set("rapid.checks", fmt.Sprint(*modelRuns)))
 	must(t, flag.Set("rapid.steps", "200"))
 	plain := t.TempDir()
 	run, operations := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		m := &model{t: rt, f: f, sub: fmt.Sprintf("run%d", run), plain: plain}
+		m := &model{f: f, sub: fmt.Sprintf("run%d", run), plain: plain}
+		for s := range m.fds {
+			m.fds[s] = [2]int{closed, closed}
+		}
 		for _, root := range m.roots() {
 			if err := os.Mkdir(root, 0o755); err != nil {
 				rt.Fatal(err)
 			}
 		}
+		defer m.closeSlots()
 		rt.Repeat(map[string]func(*rapid.T){
 			"write": m.write, "append": m.append, "overwrite": m.overwrite, "truncate": m.truncate,
 			"mkdir": m.mkdir, "remove": m.remove, "rename": m.rename, "exchange": m.exchange, "link": m.link,
 			"symlink": m.symlink, "chmod": m.chmod, "times": m.times, "xattr": m.xattr, "exclusive": m.exclusive,
-			"hole": m.hole, "remount": m.remount, "": func(*rapid.T) { operations++ },
+			"remount": m.remount, "mknod": m.mknod, "chown": m.chown,
+			"open": m.openSlot, "open again": m.openSlot, "close": m.closeOne, "write open": m.writeSlot, "pwrite open": m.pwriteSlot,
+			"read open": m.readSlot, "truncate open": m.truncateSlot, "allocate open": m.allocateSlot, "stat open": m.statSlot,
+			"sync open": m.syncSlot, "chmod open": m.chmodSlot, "copy": m.copySlot, "copy again": m.copySlot,
+			"": func(t *rapid.T) { operations++; m.check(t) },
 		})
 		m.compareTrees(rt)
 	})
@@ -49,10 +64,11 @@ func TestModel(t *testing.T) {
 
 // A model is the pair of directories of one run.
 type model struct {
-	t     *rapid.T
 	f     *fixture
 	sub   string
 	plain string
+	fds   [slots][2]int // descriptors, of the mount and of the plain directory
+	steps int
 }
 
 func (m *model) roots() []string {
@@ -122,13 +138,6 @@ func (m *model) append(t *rapid.T) {
 func (m *model) overwrite(t *rapid.T) {
 	b, off := content(t), rapid.Int64Range(0, 20_000).Draw(t, "offset")
 	m.open(t, os.O_RDWR, func(f *os.File) error { _, err := f.WriteAt(b, off); return err })
-}
-
-func (m *model) hole(t *rapid.T) {
-	off, n := rapid.Int64Range(0, 9000).Draw(t, "offset"), rapid.Int64Range(1, 9000).Draw(t, "length")
-	m.open(t, os.O_RDWR, func(f *os.File) error {
-		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
-	})
 }
 
 func (m *model) truncate(t *rapid.T) {
@@ -225,12 +234,21 @@ func (m *model) xattr(t *rapid.T) {
 	})
 }
 
-// remount comes seldom: it compares the trees too.
+// remount comes seldom, and sometimes with all uploaded and the cache lost.
+// It compares the trees too.
 func (m *model) remount(t *rapid.T) {
-	if rapid.IntRange(0, 60).Draw(t, "remount") == 0 {
+	switch rapid.IntRange(0, 80).Draw(t, "remount") {
+	case 0:
+		m.closeSlots()
 		m.f.remount()
-		m.compareTrees(t)
+	case 1:
+		m.closeSlots()
+		m.f.drain()
+		m.f.forgetCache()
+	default:
+		return
 	}
+	m.compareTrees(t)
 }
 
 func (m *model) compareTrees(t *rapid.T) {
@@ -259,14 +277,18 @@ func describeTree(t *rapid.T, root string) string {
 		if first[st.Ino] == "" {
 			first[st.Ino] = rel
 		}
-		fmt.Fprintf(&b, "%q %o links=%d first=%q", rel, st.Mode, st.Nlink, first[st.Ino])
+		attrs, err := xattrsOf(p)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "%q %s first=%q%s", rel, describe(&st), first[st.Ino], attrs)
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
 			content, err := os.ReadFile(p)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, " size=%d %x", st.Size, sum(content))
+			fmt.Fprintf(&b, " %x", sum(content))
 		case unix.S_IFLNK:
 			target, err := os.Readlink(p)
 			if err != nil {

@@ -96,6 +96,7 @@ type filesystem struct {
 	Config
 	files  openTable
 	dirs   dirTable
+	places places
 	ghosts ghosts
 	late   lateCommits
 	inval  *invalidator

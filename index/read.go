@@ -11,6 +11,13 @@ func (ix *Index) Get(ino Ino) (n Inode, err error) {
 	return n, err
 }
 
+// Changes is a number that is another one once anything has changed.
+func (ix *Index) Changes() uint64 {
+	ix.store.mu.RLock()
+	defer ix.store.mu.RUnlock()
+	return ix.store.changed
+}
+
 // Lookup finds a name in a directory. ENOENT if it is not there.
 func (ix *Index) Lookup(parent Ino, name string) (d Dirent, err error) {
 	err = ix.store.view(func(t *tx) error { d, err = t.lookup(parent, name); return err })
