@@ -19,11 +19,12 @@ type handle struct {
 	write bool
 
 	mu      sync.Mutex
-	held    bool             // keeps the uploader away
-	wrote   bool             // since the last close(2) of a copy of it
-	told    bool             // of a failed upload, by fsync
-	reader  *transfer.Reader // of the entity, from the first read on
-	version uint64           // of.version when reader was opened
+	held    bool               // keeps the uploader away
+	wrote   bool               // since the last close(2) of a copy of it
+	told    bool               // of a failed upload, by fsync
+	reader  *transfer.Reader   // of the entity, from the first read on
+	version uint64             // of.version when reader was opened
+	retired []*transfer.Reader // replaced ones, which a reply may still splice from
 }
 
 // Open opens a regular file. Nothing is fetched before the first read.
@@ -127,7 +128,7 @@ func (h *handle) keep(r *transfer.Reader, version uint64) *transfer.Reader {
 		return h.reader
 	}
 	if h.reader != nil {
-		h.reader.Close()
+		h.retired = append(h.retired, h.reader)
 	}
 	h.reader, h.version = r, version
 	return r

@@ -447,8 +447,10 @@ func (h *handle) finish() {
 		h.unhold()
 	}
 	h.mu.Lock()
-	if h.reader != nil {
-		h.reader.Close()
+	for _, r := range append(h.retired, h.reader) {
+		if r != nil {
+			r.Close()
+		}
 	}
 	h.mu.Unlock()
 	h.of.release(h)
