@@ -18,8 +18,11 @@ func TestOpenHandlesOutliveTheMount(t *testing.T) {
 	for _, name := range []string{"written", "unlinked", "read"} {
 		f.write(name, []byte("before"))
 	}
+	f.write("p.jpg", picture(t, 300, 300))
 	f.drain()
 	f.forgetCache()
+	thumb, err := os.Open(f.path("p.jpg.thumb"))
+	must(t, err)
 	written, err := os.OpenFile(f.path("written"), os.O_WRONLY|os.O_TRUNC, 0)
 	must(t, err)
 	_, err = written.WriteString("after")
@@ -38,7 +41,7 @@ func TestOpenHandlesOutliveTheMount(t *testing.T) {
 	// left to take away.
 	wantErrno(t, "umount -f", unix.Unmount(f.Dir, unix.MNT_FORCE), unix.EBUSY)
 	f.server.Wait()
-	for _, file := range []*os.File{written, unlinked, read} {
+	for _, file := range []*os.File{written, unlinked, read, thumb} {
 		file.Close() // ENOTCONN
 	}
 	must(t, unix.Unmount(f.Dir, unix.MNT_DETACH))

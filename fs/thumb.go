@@ -141,37 +141,49 @@ func (t *thumbNode) picture() (index.Inode, error) {
 	return in, err
 }
 
-// Open fetches the thumbnail, a few KiB, whole.
+// Open reads the thumbnail, a few KiB, whole: a handle then holds nothing
+// that must be given up, as the kernel drops RELEASEs when a mount ends.
 func (t *thumbNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EACCES
 	}
-	in, err := t.picture()
+	content, err := t.read(ctx)
 	if err != nil {
 		return nil, 0, t.fs.errno("open thumbnail", uint64(t.ino), err)
 	}
+	return &thumbHandle{content}, 0, 0
+}
+
+func (t *thumbNode) read(ctx context.Context) ([]byte, error) {
+	in, err := t.picture()
+	if err != nil {
+		return nil, err
+	}
 	r, err := t.fs.openThumb(ctx, in)
 	if err != nil {
-		return nil, 0, t.fs.errno("thumbnail", uint64(t.ino), err)
+		return nil, err
 	}
-	return &thumbHandle{r}, 0, 0
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(ctx, t.fs.ReadTimeout)
+	defer cancel()
+	size, err := r.Size(ctx)
+	if err != nil {
+		return nil, err
+	}
+	content := make([]byte, size)
+	n, err := r.ReadAt(ctx, content, 0)
+	if int64(n) == size {
+		err = nil
+	}
+	return content, err
 }
 
-type thumbHandle struct{ r *transfer.Reader }
+type thumbHandle struct{ content []byte }
 
-// Read answers from the local disk.
-func (h *thumbHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	n, err := h.r.ReadAt(ctx, dest, off)
-	if n == 0 && err != nil && toErrno(err) != syscall.EIO {
-		return nil, toErrno(err)
-	}
-	return fuse.ReadResultData(dest[:n]), 0
-}
-
-// Release closes the cached file.
-func (h *thumbHandle) Release(context.Context) syscall.Errno {
-	h.r.Close()
-	return 0
+// Read answers from memory.
+func (h *thumbHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	from := min(off, int64(len(h.content)))
+	return fuse.ReadResultData(h.content[from:min(from+int64(len(dest)), int64(len(h.content)))]), 0
 }
 
 // Setattr accepts and forgets what cp -a and rsync set on what they take for
