@@ -11,7 +11,8 @@ func (ix *Index) Get(ino Ino) (n Inode, err error) {
 	return n, err
 }
 
-// Changes is a number that is another one once anything has changed.
+// Changes is a number that is another one once anything has changed; it goes on
+// from one opening to the next.
 func (ix *Index) Changes() uint64 {
 	ix.store.mu.RLock()
 	defer ix.store.mu.RUnlock()

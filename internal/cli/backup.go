@@ -12,14 +12,17 @@ import (
 )
 
 func newBackup() *cobra.Command {
-	o := &mountOptions{}
+	o, keys := &mountOptions{}, &keyFlags{}
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Copy the index of a profile to a file",
+		Short: "Copy the names and share-secrets of a profile to a file",
 		Long: `Copy the names and share-secrets of a profile to FILE, whether it is mounted or
-not. The file is readable by you alone, and holds the secrets in the clear. To
-go back to it, put it in the place of index.db while nothing is mounted, and
-remove the journals beside it. What waits for upload is not in it.`,
+not, encrypted with age: to a passphrase, which is asked for, or taken from
+CHATFS_BACKUP_PASSPHRASE or --passphrase-file; or to --recipient, an age key.
+The file is readable by you alone. chatfs restore goes back to it.
+
+The contents of files are not in it: they are at the service, and what waits for
+its upload, or is pinned, in the profile's state directory.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fail(exitUsage, "chatfs backup needs one file")
@@ -31,50 +34,62 @@ remove the journals beside it. What waits for upload is not in it.`,
 			if err != nil {
 				return err
 			}
-			return t.backup(cmd, args[0])
+			return t.backup(cmd, args[0], keys)
 		},
 	}
 	o.profile.register(cmd.Flags())
+	keys.registerSealing(cmd.Flags())
 	return cmd
 }
 
-// backup has the process write the copy, or does so if there is none.
-func (t *target) backup(cmd *cobra.Command, path string) error {
+// backup writes what the process sends, or what the profile has if there is
+// none.
+func (t *target) backup(cmd *cobra.Command, path string, keys *keyFlags) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fail(exitUsage, "%s exists already: choose another name", path)
 	}
-	var size int64
-	err := writePrivate(path, func(w io.Writer) error {
-		err := t.ask(cmd, control.Request{Op: control.OpBackup}, func(e control.Event) error {
-			n, err := w.Write(e.Data)
-			size += int64(n)
-			return err
-		})
-		if exitCode(err) != exitNotMounted {
-			return err
-		}
-		size, err = t.profile.backupAtRest(w)
+	seals, err := keys.seals(cmd)
+	if err != nil {
 		return err
+	}
+	service, err := t.profile.boundTo()
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	err = writePrivate(path, func(w io.Writer) error {
+		return writeArchive(w, service, seals, func(w io.Writer) error {
+			err := t.ask(cmd, control.Request{Op: control.OpBackup}, func(e control.Event) error {
+				_, err := w.Write(e.Data)
+				return err
+			})
+			if exitCode(err) != exitNotMounted {
+				return err
+			}
+			return t.profile.backupAtRest(w)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s written (%s), with share-secrets in the clear\n", path, formatSize(size))
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	how := "encrypted"
+	if keys.plaintext {
+		how = "with share-secrets in the clear"
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s written (%s), %s\n", path, formatSize(info.Size()), how)
 	return err
 }
 
-func (p *profile) backupAtRest(w io.Writer) (size int64, err error) {
+func (p *profile) backupAtRest(w io.Writer) (err error) {
 	rest, err := p.openAtRest(false)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rest.close()) }()
-	err = rest.index.Backup(&pieces{send: func(b []byte) error {
-		n, err := w.Write(b)
-		size += int64(n)
-		return err
-	}})
-	return size, err
+	return rest.index.Backup(w)
 }
 
 // pieces hands on what is written to it.

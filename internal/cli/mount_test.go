@@ -145,7 +145,7 @@ func TestStateIsPrivate(t *testing.T) {
 	p := withToken(newPlace(t))
 	p.mount(offline...)
 	p.put("a.txt", "hello")
-	p.expect(ok, "with share-secrets in the clear", "backup", p.path("copy.db"))
+	p.expect(ok, "with share-secrets in the clear", "backup", "--plaintext", p.path("copy.db"))
 	err := filepath.Walk(p.path("state"), func(path string, info os.FileInfo, err error) error {
 		if err == nil && info.Mode().Perm()&0o077 != 0 && path != p.path("state") {
 			t.Errorf("%s is %v", path, info.Mode())

@@ -160,7 +160,7 @@ func (p *profile) bind(base string, empty bool) error {
 	if old == base {
 		return nil
 	}
-	if old != "" && !empty && (old == embedded || base == embedded || profileOf(old) != profileOf(base)) {
+	if old != "" && !empty && !sameService(old, base) {
 		return fail(exitProfile, "profile %s holds the files of %s: choose another --profile for %s",
 			p.name, describeService(old), describeService(base))
 	}
@@ -168,6 +168,12 @@ func (p *profile) bind(base string, empty bool) error {
 		_, err := io.WriteString(w, base+"\n")
 		return err
 	})
+}
+
+// sameService tells whether two services have the same files: the host of an
+// address may change.
+func sameService(a, b string) bool {
+	return a == b || a != embedded && b != embedded && profileOf(a) == profileOf(b)
 }
 
 func describeService(base string) string {

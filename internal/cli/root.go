@@ -38,7 +38,7 @@ variable, a variable before the file.`,
 		return fail(exitUsage, "%w (see %s --help)", err, c.CommandPath())
 	})
 	root.AddCommand(newMount(), newUmount(), newStatus(), newSync(), newHistory(), newServe(),
-		newLogin(), newCheck(), newBackup(), newConfig(), newVersion())
+		newLogin(), newCheck(), newBackup(), newRestore(), newConfig(), newVersion())
 	return root
 }
 

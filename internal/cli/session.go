@@ -76,6 +76,7 @@ func openSession(cmd *cobra.Command, o *mountOptions, dir string, set *settings)
 		s.openLocal,
 		func() error { return s.openService(cmd.Context(), set) },
 		s.openTransfer,
+		s.openBackups,
 		s.mount,
 		s.openControl,
 	} {

@@ -69,7 +69,14 @@ func (c *diskCheck) add(k FaultKind, mend func() error, format string, args ...a
 	c.found = append(c.found, Fault{k, fmt.Sprintf(format, args...), mend})
 }
 
-// checkStaged looks for the bytes of all that waits.
+// CheckStaged looks for the bytes of all that waits for its upload.
+func CheckStaged(x *index.Index, blobs *blob.Store) ([]Fault, error) {
+	c := &diskCheck{index: x, blobs: blobs}
+	err := c.checkStaged()
+	return c.found, err
+}
+
+// checkStaged is CheckStaged's work.
 func (c *diskCheck) checkStaged() error {
 	queue, err := c.index.Queue()
 	if err != nil {

@@ -332,7 +332,8 @@ func (w *sweep) reupload(k index.Known) error {
 }
 
 // unpin makes pinned contents that neither a name nor the history leads to
-// cached ones.
+// cached ones. Those of entities that the index does not know stay: an index
+// that was kept beside, at a restore, may.
 func (t *Transfer) unpin() error {
 	pinned, err := t.Blobs.Pinned()
 	if err != nil || len(pinned) == 0 {
@@ -344,7 +345,7 @@ func (t *Transfer) unpin() error {
 		if err != nil {
 			return err
 		}
-		if !used {
+		if _, unknown := t.Index.Known(k.UUID); !used && unknown == nil {
 			unused[k.UUID] = true
 		}
 	}
