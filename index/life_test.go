@@ -87,3 +87,13 @@ func TestPurgeGoesThroughBatches(t *testing.T) {
 	}
 	clean(t, ix)
 }
+
+// TestOlderEntityIsRead has a record from before entities could be renewed.
+func TestOlderEntityIsRead(t *testing.T) {
+	e := entityRecord{Entity: newEntity(t, 1), image: true, thumb: 9}
+	b := encodeEntity(&e)
+	got := must[entityRecord](t)(decodeEntity(e.UUID, b[:len(b)-1]))
+	if got != e {
+		t.Errorf("read %+v, want %+v", got, e)
+	}
+}

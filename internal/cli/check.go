@@ -37,13 +37,13 @@ lists files whose content is lost as failed (chatfs status).`,
 			}
 			ask := cmd.Flags().Changed("remote")
 			if o.service.remote == profilesService {
-				o.service.remote, _ = set.value("remote").(string)
-			}
-			if err := o.service.check(); err != nil {
-				return err
+				o.service.remote = ""
 			}
 			c := &checkRun{cmd: cmd, options: o, settings: set, repair: repair, remote: ask}
 			if c.profile, err = o.chooseProfile(set); err != nil {
+				return err
+			}
+			if err := o.service.check(); err != nil {
 				return err
 			}
 			return c.run()
@@ -97,8 +97,12 @@ func (c *checkRun) print(format string, args ...any) {
 func (c *checkRun) open() (left int, err error) {
 	c.rest, err = c.profile.openAtRest(false)
 	var damaged *index.ErrDamaged
-	if !errors.As(err, &damaged) || !c.repair {
+	if !errors.As(err, &damaged) {
 		return 0, err
+	}
+	if !c.repair {
+		return 0, fail(exitIndex, "%s is damaged: %s: chatfs check --repair takes what comes before a journal's damage, and chatfs restore lists the automatic backups",
+			damaged.File, damaged.What)
 	}
 	c.print("journal-damaged: %v", damaged)
 	if c.rest, err = c.profile.openAtRest(true); err != nil {

@@ -1,11 +1,14 @@
 package cli_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pkg/xattr"
 )
 
 // TestCheckAndRepair finds damages of each place, mends them, and finds nothing
@@ -86,5 +89,22 @@ func TestCheckRemoteTellsWhatIsGone(t *testing.T) {
 	if err := os.RemoveAll(p.path("cache")); err != nil {
 		t.Fatal(err)
 	}
-	p.expect(ok, `expired   "a.txt"`, "status", "--profile", "demo-chatfs")
+	p.expect(ok, `expired   "a.txt"`, "status")
+	r = p.mount("--keep", "none")
+	if _, err := os.ReadFile(filepath.Join(p.dir, "a.txt")); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("read of what is gone: %v", err)
+	}
+	if state, err := xattr.Get(filepath.Join(p.dir, "a.txt"), "user.chatfs.state"); err != nil || string(state) != "expired" {
+		t.Errorf("its state is %q, %v", state, err)
+	}
+	p.expect(1, "can't be had", "history", p.writeOver("a.txt"), "--restore", "1")
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+}
+
+// writeOver overwrites a file of the tree and answers its path.
+func (p *place) writeOver(name string) string {
+	p.t.Helper()
+	p.put(name, "new")
+	return filepath.Join(p.dir, name)
 }

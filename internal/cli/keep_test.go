@@ -57,7 +57,7 @@ func TestKeptFileNeedsNoService(t *testing.T) {
 	if err := os.RemoveAll(p.path("cache")); err != nil {
 		t.Fatal(err)
 	}
-	p.expect(ok, "pinned", "status", "--profile", "demo-chatfs")
+	p.expect(ok, "pinned", "status")
 	r = p.mount("--remote", away, "--keep", "none")
 	p.want("a.txt", "hello")
 	r.signal(syscall.SIGINT)

@@ -123,6 +123,9 @@ func (s *session) openProfile(set *settings) error {
 // chooseProfile is the profile that the flags mean. A profile that is bound
 // to a service elsewhere names that service, if nothing else does.
 func (o *mountOptions) chooseProfile(set *settings) (*profile, error) {
+	if o.service.remote == "" { // of a command that has no --remote of its own
+		o.service.remote, _ = set.value("remote").(string)
+	}
 	if err := o.service.choose(set, o.profile.name); err != nil {
 		return nil, err
 	}
