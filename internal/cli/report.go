@@ -28,7 +28,9 @@ type report struct {
 	Waiting    int          `json:"waiting"`
 	Bytes      int64        `json:"waiting_bytes"`
 	Uploading  int          `json:"uploading"`
-	Local      int          `json:"local"` // never sent under their names
+	Local      int          `json:"local"`                 // never sent under their names
+	Paused     time.Time    `json:"paused_since,omitzero"` // the service takes no upload
+	PausedWhy  string       `json:"paused_why,omitempty"`
 	Failed     []failedFile `json:"failed,omitempty"`
 	Retrying   []failedFile `json:"retrying,omitempty"`
 	Expired    []string     `json:"expired,omitempty"` // neither at the service nor here
@@ -61,6 +63,9 @@ func (s *session) report() (*report, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if since, why, paused := s.transfer.Outage(); paused {
+		r.Paused, r.PausedWhy = since, why.Error()
 	}
 	if keeps := span(s.options.keepsFor()); keeps > 0 {
 		r.Keep, r.Retention = s.options.keep.value, keeps.String()
@@ -141,6 +146,9 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  tree      %d files, directories and links\n", max(r.Inodes-1, 0))
 	fmt.Fprintf(w, "  queue     %s (%s) waiting, %d of them uploading, %d failed, %d local\n",
 		plural(r.Waiting, "file"), formatSize(r.Bytes), r.Uploading, len(r.Failed), r.Local)
+	if r.PausedWhy != "" {
+		fmt.Fprintf(w, "  paused    for %s, and tried again: %s\n", time.Since(r.Paused).Round(time.Second), r.PausedWhy)
+	}
 	if r.CacheLimit > 0 {
 		fmt.Fprintf(w, "  cache     %s of %s\n", formatSize(r.CacheBytes), formatSize(r.CacheLimit))
 	}

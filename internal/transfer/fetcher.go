@@ -181,6 +181,7 @@ func (t *Transfer) fetchOnce(d *download, k blob.Key, e entity.Entity) error {
 		return err
 	}
 	defer body.Close()
+	t.networkWorks()
 	d.dst.Restart()
 	limit := int64(maxThumb)
 	if !k.Thumb {

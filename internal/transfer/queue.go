@@ -6,18 +6,19 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"chatfs/index"
+	"chatfs/internal/entity"
 )
 
 // A job is what the uploader knows of one file beyond the index's queue.
 type job struct {
 	ino      index.Ino
 	due      time.Time
-	at       int // in the heap; -1: not there
-	holds    int // writers that keep it from being sent
-	attempts int // since the last success
+	at       int  // in the heap; -1: not there
+	holds    int  // writers that keep it from being sent
+	attempts int  // since the last success
+	failures int  // ever
+	urgent   bool // somebody waits for it
 	local    bool
 	err      error // of the last attempt
 
@@ -32,15 +33,17 @@ type uploader struct {
 	mu       sync.Mutex
 	jobs     map[index.Ino]*job
 	due      dueHeap
-	running  int // jobs
-	draining bool
-	news     chan struct{}      // closed and replaced whenever a job changes
-	same     singleflight.Group // uploads by digest
+	running  int           // jobs
+	draining int           // Drains that wait
+	news     chan struct{} // closed and replaced whenever a job changes
+	same     flights
+	out      outage
 }
 
 func (u *uploader) init() {
 	u.jobs = make(map[index.Ino]*job)
 	u.news = make(chan struct{})
+	u.same.all = make(map[entity.Digest]*flight)
 }
 
 // tell wakes whoever waits for a job, or for a job's end. The caller holds mu.
@@ -109,16 +112,24 @@ func (u *uploader) next(ctx context.Context) *job {
 		var wait time.Duration = time.Hour
 		if len(u.due) > 0 {
 			j := u.due[0]
-			if wait = time.Until(j.due); wait <= 0 || u.draining && j.attempts == 0 {
-				heap.Pop(&u.due)
-				j.running, j.again = true, false
-				u.running++
-				return j
+			if wait = time.Until(j.due); wait <= 0 || u.draining > 0 && j.attempts == 0 {
+				ok := false
+				if ok, wait = u.out.admits(j, time.Now()); ok {
+					return u.take(j)
+				}
 			}
 		}
 		u.wait(ctx, wait)
 	}
 	return nil
+}
+
+// take marks the first job that is due as running. The caller holds mu.
+func (u *uploader) take(j *job) *job {
+	heap.Pop(&u.due)
+	j.running, j.again, j.urgent = true, false, false
+	u.running++
+	return j
 }
 
 // wait gives mu up until something changes, the time is over or ctx ends.
@@ -141,6 +152,9 @@ func (t *Transfer) Sending() bool {
 	u := &t.uploads
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if !u.out.since.IsZero() {
+		return false
+	}
 	return u.running > 0 || len(u.due) > 0 && time.Until(u.due[0].due) < time.Second
 }
 
@@ -208,11 +222,16 @@ func (t *Transfer) Wake(ino index.Ino) {
 	u.schedule(j, time.Now().Add(t.Settle))
 }
 
-// dueHeap is a heap of jobs by due.
+// dueHeap is a heap of jobs by due, after those that somebody waits for.
 type dueHeap []*job
 
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, j int) bool {
+	if h[i].urgent != h[j].urgent {
+		return h[i].urgent
+	}
+	return h[i].due.Before(h[j].due)
+}
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j

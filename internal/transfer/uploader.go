@@ -53,10 +53,12 @@ func (t *Transfer) attempt(j *job) (outcome, error) {
 		return sent, nil
 	}
 	name, local, err := t.nameOf(j.ino)
-	if err != nil || name == "" {
-		return stopped, err
-	}
-	if local {
+	switch {
+	case err != nil:
+		return retry, err
+	case name == "":
+		return sent, nil
+	case local:
 		return stays, nil
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
@@ -99,15 +101,18 @@ func (t *Transfer) finish(j *job, what outcome, err error) {
 	switch what {
 	case sent, refused:
 		j.attempts = 0
-		if what == sent {
-			t.networkWorks()
-		}
 	case retry:
 		j.attempts++
+		j.failures++
 		again = true
 		j.due = time.Now().Add(pause(j.attempts))
+		u.out.failed(j, err, time.Now())
 	case stopped:
 		again = true
+	}
+	u.out.ended(j)
+	if what == refused { // by a service that answers
+		u.revive()
 	}
 	if again && j.holds == 0 {
 		u.schedule(j, j.due)
@@ -123,18 +128,6 @@ func (t *Transfer) finish(j *job, what outcome, err error) {
 	}
 	if what == sent || what == refused {
 		t.Changed(j.ino)
-	}
-}
-
-// networkWorks has those that wait after a failure tried at once. The caller
-// holds uploads.mu.
-func (t *Transfer) networkWorks() {
-	now := time.Now()
-	for _, j := range slices.Clone(t.uploads.due) {
-		if j.attempts > 0 {
-			j.attempts = 0
-			t.uploads.schedule(j, now)
-		}
 	}
 }
 
@@ -170,16 +163,21 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 	if err != nil {
 		return err
 	}
-	// Equal contents that are due together are sent once.
-	v, err, _ := t.uploads.same.Do(digest.String(), func() (any, error) { return t.entityFor(ctx, e, name, digest) })
-	if err != nil {
-		return err
+	committed := false
+	ent, led, err := t.uploads.same.do(ctx, digest, func() (entity.Entity, error) {
+		ent, err := t.entityFor(ctx, e, name, digest)
+		if err == nil { // before the next equal content looks for it
+			committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, image)
+		}
+		return ent, err
+	})
+	if err == nil && !led {
+		committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, image)
 	}
-	committed, err := t.Index.Uploaded(e.Ino, e.Version, v.(entity.Entity), image)
 	if err != nil || !committed {
 		return err
 	}
-	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: v.(entity.Entity).UUID}); err != nil {
+	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: ent.UUID}); err != nil {
 		t.Log.WithError(err).Warnf("%s: the cache could not take it; it will be fetched when it is read", t.describe(e.Ino))
 	}
 	t.Index.OnDurable(func() {
@@ -198,6 +196,9 @@ func (t *Transfer) entityFor(ctx context.Context, e index.QueueEntry, name strin
 	}
 	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: e.Size, Restricted: !t.Unrestricted,
 		Open: func() (io.ReadCloser, error) { return t.Blobs.OpenStaged(uint64(e.Staged)) }})
+	if err == nil {
+		t.networkWorks()
+	}
 	ent.Size, ent.Digest = e.Size, digest
 	return ent, err
 }
@@ -273,22 +274,16 @@ func (t *Transfer) ErrorOf(ino index.Ino) string {
 }
 
 // Wait returns once ino's content is at the service (nil), stays local (nil)
-// or failed for good (the error), or ctx ends. It skips the settling delay.
+// or an attempt to send it failed (the error; it is tried again where that can
+// help), or ctx ends. It skips the settling delay and the pauses of an outage.
 func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
+	news, before, _ := t.urge(ino, -1)
 	for {
-		t.uploads.mu.Lock()
-		j := t.uploads.job(ino)
-		news, last := t.uploads.news, j.err
-		if j.at >= 0 && j.attempts == 0 && time.Until(j.due) > 0 {
-			t.uploads.schedule(j, time.Now())
-			news = t.uploads.news
-		}
-		t.uploads.mu.Unlock()
 		switch t.State(ino) {
 		case StateEmpty, StateUploaded, StateExpired, StateLocal:
 			return nil
 		case StateFailed:
-			if last != nil {
+			if _, _, last := t.urge(ino, before); last != nil {
 				return last
 			}
 			return fmt.Errorf("upload: %s: %w", t.ErrorOf(ino), ErrForbidden)
@@ -300,7 +295,29 @@ func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 		case <-t.ctx.Done():
 			return fmt.Errorf("unmounting: %w", ErrUnavailable)
 		}
+		var err error
+		if news, before, err = t.urge(ino, before); err != nil {
+			return err
+		}
 	}
+}
+
+// urge has ino's content sent before others that are due. It tells how often
+// that has failed by now, and the last error if that is more than before,
+// unless before is negative; news is closed once something changes.
+func (t *Transfer) urge(ino index.Ino, before int) (news <-chan struct{}, failures int, err error) {
+	u := &t.uploads
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	j := u.job(ino)
+	if before >= 0 && j.failures > before {
+		return u.news, j.failures, j.err
+	}
+	if j.at >= 0 && !j.urgent {
+		j.urgent = true
+		u.schedule(j, time.Now())
+	}
+	return u.news, j.failures, nil
 }
 
 // Progress is what is left to upload.
@@ -317,8 +334,8 @@ const progressEvery = 200 * time.Millisecond
 // stays local; or with ctx's error. It skips settling delays. progress may be
 // nil.
 func (t *Transfer) Drain(ctx context.Context, progress func(Progress)) error {
-	t.setDraining(true)
-	defer t.setDraining(false)
+	t.drains(1)
+	defer t.drains(-1)
 	for {
 		left, err := t.left()
 		if err != nil {
@@ -355,10 +372,10 @@ func (t *Transfer) pauseFor(ctx context.Context) error {
 	return nil
 }
 
-func (t *Transfer) setDraining(on bool) {
+func (t *Transfer) drains(more int) {
 	t.uploads.mu.Lock()
 	defer t.uploads.mu.Unlock()
-	t.uploads.draining = on
+	t.uploads.draining += more
 	t.uploads.tell()
 }
 

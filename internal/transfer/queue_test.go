@@ -1,0 +1,317 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"chatfs/index"
+	"chatfs/internal/fusetest"
+	"chatfs/internal/transfer"
+	"chatfs/remote"
+)
+
+// TestRewrittenWhileItIsSent: the upload of the old content is given up, and
+// the file ends with the entity of the new one.
+func TestRewrittenWhileItIsSent(t *testing.T) {
+	fusetest.Guard(t)
+	begun := make(chan struct{})
+	s := &script{}
+	s.become(func(ctx context.Context, content string) error {
+		if content != "old" {
+			return nil
+		}
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	q := newQueue(t, s)
+	ino := q.write("f", "old")
+	<-begun
+	q.write("f", "new")
+	q.drain()
+	q.wantState(ino, transfer.StateUploaded)
+	if sent := s.sent(); !slices.Equal(sent, []string{"old", "new"}) {
+		t.Errorf("sent %q", sent)
+	}
+	in, err := q.ix.Get(ino)
+	must(t, err)
+	e, err := q.ix.Entity(in.UUID)
+	must(t, err)
+	if e.Size != 3 || e.Secret.IsZero() {
+		t.Errorf("the file has entity %v", e)
+	}
+}
+
+func TestDeletedBeforeItsUploadIsNeverSent(t *testing.T) {
+	fusetest.Guard(t)
+	s := &script{}
+	q := newQueue(t, s, func(c *transfer.Config) { c.Settle = 50 * time.Millisecond })
+	gone := q.write("gone", "never seen")
+	removed, err := q.ix.Unlink(index.Root, "gone")
+	must(t, err)
+	q.x.Wake(gone)
+	_, err = q.ix.Forget(removed.Inode.Ino)
+	must(t, err)
+	q.write("stays", "seen")
+	q.drain()
+	if sent := s.sent(); !slices.Equal(sent, []string{"seen"}) {
+		t.Errorf("sent %q", sent)
+	}
+}
+
+// TestEqualContentIsSentOnce: one after the other, and at the same time; a
+// writer who comes does not wait for the upload of another file.
+func TestEqualContentIsSentOnce(t *testing.T) {
+	fusetest.Guard(t)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := &script{}
+	s.become(func(context.Context, string) error {
+		close(begun)
+		<-goOn
+		return nil
+	})
+	q := newQueue(t, s)
+	inos := []index.Ino{q.write("a", "same")}
+	<-begun
+	inos = append(inos, q.write("b", "same"), q.write("c", "same"))
+	fusetest.Eventually(t, "the others", func() error {
+		if q.x.State(inos[1]) != transfer.StateUploading || q.x.State(inos[2]) != transfer.StateUploading {
+			return errors.New("they do not wait for the first")
+		}
+		return nil
+	})
+	q.x.Hold(inos[1])
+	q.x.Unhold(inos[1])
+	close(goOn)
+	q.drain()
+	inos = append(inos, q.write("later", "same"))
+	q.drain()
+	for _, ino := range inos {
+		q.wantState(ino, transfer.StateUploaded)
+	}
+	if sent := s.sent(); len(sent) != 1 {
+		t.Errorf("sent %d times", len(sent))
+	}
+}
+
+// TestOutageIsProbedByOne: while the service can't be reached, a long queue
+// asks as often as a short one, for ever; once it is back, all goes at once.
+func TestOutageIsProbedByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(unreachable)
+		q := newQueue(t, s, func(c *transfer.Config) { c.Settle = time.Second })
+		for i := range 200 {
+			q.write(fmt.Sprint(i), fmt.Sprint("content ", i))
+		}
+		time.Sleep(time.Minute)
+		if n := len(s.sent()); n > 50 {
+			t.Errorf("asked %d times in the first minute", n)
+		}
+		begin := len(s.sent())
+		time.Sleep(time.Hour)
+		if n := len(s.sent()) - begin; n < 3600/5 || n > 3600*2/5+10 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		if since, why, ok := q.x.Outage(); !ok || time.Since(since) < time.Hour || !errors.Is(why, remote.ErrUnavailable) {
+			t.Errorf("outage: %v, since %v: %v", ok, since, why)
+		}
+		s.become(nil)
+		time.Sleep(6 * time.Second)
+		if left, err := q.ix.Queue(); err != nil || len(left) > 0 {
+			t.Errorf("%d files are left 6 seconds after the service returned: %v", len(left), err)
+		}
+		if _, _, ok := q.x.Outage(); ok {
+			t.Error("the outage did not end")
+		}
+	})
+}
+
+// TestRefusedCredentialsAreTriedSlowly: asking too often gets an account
+// blocked.
+func TestRefusedCredentialsAreTriedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(func(context.Context, string) error { return &remote.Error{Kind: remote.ErrUnauthorized, Status: 401} })
+		q := newQueue(t, s)
+		var inos []index.Ino
+		for i := range 20 {
+			inos = append(inos, q.write(fmt.Sprint(i), fmt.Sprint(i)))
+		}
+		time.Sleep(10 * time.Minute)
+		begin := len(s.sent())
+		time.Sleep(time.Hour)
+		if n := len(s.sent()) - begin; n < 50 || n > 130 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		for _, ino := range inos {
+			q.wantState(ino, transfer.StateStaged)
+		}
+		s.become(nil)
+		q.drain()
+	})
+}
+
+// TestOneFileThatFailsHoldsNobodyUp: the service answers 500 for one file.
+func TestOneFileThatFailsHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(func(_ context.Context, content string) error {
+			if content == "poison" {
+				return &remote.Error{Kind: remote.ErrUnavailable, Status: 500}
+			}
+			return nil
+		})
+		q := newQueue(t, s, func(c *transfer.Config) { c.Uploads = 2 })
+		bad := q.write("bad", "poison")
+		for i := range 50 {
+			q.write(fmt.Sprint(i), fmt.Sprint(i))
+		}
+		time.Sleep(time.Millisecond)
+		if left, err := q.ix.Queue(); err != nil || len(left) != 1 || left[0].Ino != bad {
+			t.Errorf("left are %v (%v)", left, err)
+		}
+		time.Sleep(4 * time.Hour)
+		tries := 0
+		for _, content := range s.sent() {
+			if content == "poison" {
+				tries++
+			}
+		}
+		if tries < 4*60 || tries > 4*60*3 {
+			t.Errorf("it was tried %d times in four hours", tries)
+		}
+		q.wantState(bad, transfer.StateStaged)
+		s.become(nil)
+		q.write("bad", "good")
+		q.drain()
+		q.wantState(bad, transfer.StateUploaded)
+	})
+}
+
+// TestRefusalsStandUntilSomethingChanges: what can't be helped is failed, with
+// its reason, and starts again when it is told to or changes.
+func TestRefusalsStandUntilSomethingChanges(t *testing.T) {
+	fusetest.Guard(t)
+	for kind, err := range map[string]error{"larger than the service takes": remote.ErrTooLarge,
+		"plan's limit": remote.ErrPlanLimit, "service refuses": remote.ErrForbidden} {
+		s := &script{}
+		s.become(func(context.Context, string) error { return &remote.Error{Kind: err, Status: 400} })
+		q := newQueue(t, s)
+		told, changed := q.write("told", "told"), q.write("changed", "old")
+		q.drain()
+		for _, ino := range []index.Ino{told, changed} {
+			q.wantState(ino, transfer.StateFailed)
+			if why := q.x.ErrorOf(ino); !strings.Contains(why, kind) {
+				t.Errorf("the reason is %q, want something of %q", why, kind)
+			}
+		}
+		q.drain() // which tries nothing again
+		if n := len(s.sent()); n != 2 {
+			t.Errorf("%v: tried %d times", kind, n)
+		}
+		s.become(nil)
+		q.write("changed", "new")
+		q.drain()
+		q.wantState(changed, transfer.StateUploaded)
+		q.wantState(told, transfer.StateFailed)
+		if n, err := q.ix.RetryFailed(); n != 1 || err != nil {
+			t.Errorf("RetryFailed: %d, %v", n, err)
+		}
+		q.x.Wake(told)
+		q.drain()
+		q.wantState(told, transfer.StateUploaded)
+	}
+}
+
+// TestWaitTellsTheFirstFailure: who waits for an upload hears of its failure
+// at once, even in an outage, and the upload is tried on.
+func TestWaitTellsTheFirstFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(unreachable)
+		q := newQueue(t, s, func(c *transfer.Config) { c.Settle = time.Minute })
+		for i := range 3 {
+			begin := time.Now()
+			ino := q.write("f", fmt.Sprint("content ", i))
+			if err := q.x.Wait(t.Context(), ino); !errors.Is(err, remote.ErrUnavailable) {
+				t.Errorf("Wait: %v", err)
+			}
+			if took := time.Since(begin); took > time.Millisecond {
+				t.Errorf("it took %v", took)
+			}
+			q.wantState(ino, transfer.StateStaged)
+		}
+		s.become(nil)
+		ino := q.write("g", "content")
+		must(t, q.x.Wait(t.Context(), ino))
+		q.drain()
+	})
+}
+
+// TestQueueOutlivesTheProcess: what waits is sent by the next process, and
+// staged files that nothing names are removed.
+func TestQueueOutlivesTheProcess(t *testing.T) {
+	fusetest.Guard(t)
+	s := &script{}
+	s.become(unreachable)
+	q := newQueue(t, s)
+	var inos []index.Ino
+	for i := range 20 {
+		inos = append(inos, q.write(fmt.Sprint(i), fmt.Sprint(i)))
+	}
+	stray, err := q.blobs.CreateStaged(uint64(q.ix.NextStaged()))
+	must(t, err)
+	stray.Close()
+	q.close()
+	s.become(nil)
+	q.conf.Unrestricted, q.conf.Uploads, q.conf.Settle = true, 1, time.Hour
+	q.open()
+	q.drain()
+	for _, ino := range inos {
+		q.wantState(ino, transfer.StateUploaded)
+	}
+	must(t, q.ix.Sync())
+	if left, err := filepath.Glob(filepath.Join(q.dir, "staging", "*")); err != nil || len(left) > 0 {
+		t.Errorf("staging holds %q (%v)", left, err)
+	}
+}
+
+// TestServiceGoesAndReturns on the same port, with real requests: nothing is
+// lost, nothing is sent twice.
+func TestServiceGoesAndReturns(t *testing.T) {
+	fusetest.Guard(t)
+	dir := t.TempDir()
+	served, client := startService(t, dir, "")
+	defer client.Close()
+	q := newQueue(t, client)
+	for i := range 30 {
+		q.write(fmt.Sprint("before ", i), fmt.Sprint("before ", i))
+	}
+	q.drain()
+	address := strings.Split(strings.TrimPrefix(served.Base(), "http://"), "/")[0]
+	shutDown(t, served)
+	for i := range 60 {
+		q.write(fmt.Sprint("meanwhile ", i), fmt.Sprint("meanwhile ", i))
+	}
+	fusetest.Eventually(t, "the outage", func() error {
+		if _, _, ok := q.x.Outage(); !ok {
+			return errors.New("nobody has noticed it")
+		}
+		return nil
+	})
+	back, other := startService(t, dir, address)
+	defer other.Close()
+	defer shutDown(t, back)
+	q.drain()
+	if n := back.Counts().Uploads; n != 60 {
+		t.Errorf("%d uploads after the return, want 60", n)
+	}
+}
