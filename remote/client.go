@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -71,10 +70,13 @@ func setDefault[T comparable](v *T, d T) {
 // A Client speaks to one app of a service. It is safe for concurrent use.
 type Client struct {
 	Config
-	base     *url.URL
-	http     *http.Client
-	tokens   tokens
-	up, down *throttle
+	base   *url.URL
+	http   *http.Client
+	tokens tokens
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+
+	up, down, asking *throttle // asking is for tokens
 }
 
 // New makes a Client; nothing is sent. An address that has no org or app, or
@@ -90,8 +92,9 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	shared := new(pauses)
-	cl := &Client{Config: c, base: base, up: newThrottle(c.MaxRPS, shared), down: newThrottle(c.MaxRPS, shared)}
-	cl.tokens.client = cl
+	cl := &Client{Config: c, base: base, up: newThrottle(c.MaxRPS, shared), down: newThrottle(c.MaxRPS, shared), asking: newThrottle(-1, shared)}
+	cl.ctx, cl.stop = context.WithCancel(context.Background())
+	cl.tokens.init(cl)
 	dialer := &net.Dialer{Timeout: c.DialTimeout, KeepAlive: 30 * time.Second}
 	cl.http = &http.Client{CheckRedirect: cl.checkRedirect, Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -100,11 +103,13 @@ func New(c Config) (*Client, error) {
 		ResponseHeaderTimeout: c.AnswerTimeout,
 		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          128,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        64 << 10,
+		// A connection that died without a word is noticed, and left.
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: c.ProgressTimeout / 2, PingTimeout: c.DialTimeout},
+		MaxIdleConns:        128,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     90 * time.Second,
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      64 << 10,
 		// The bytes of a file, not what a gateway makes of them.
 		DisableCompression: true,
 	}}
@@ -156,13 +161,17 @@ const maxRedirects = 5
 
 var errRedirect = errors.New("refused a redirect")
 
-// checkRedirect lets no credential go to another host. A 302 of the service
-// leads to an object store that wants neither.
+// checkRedirect lets no credential go to another host. A 302 of a download
+// leads to an object store that wants neither. Of other requests none is
+// followed: their bodies may hold a password, and no document tells of one.
 func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
 	}
-	if req.URL.Scheme == "http" && !c.InsecureHTTP && !isLoopback(req.URL.Hostname()) {
+	if via[0].Method != http.MethodGet {
+		return fmt.Errorf("%w of a %s", errRedirect, via[0].Method)
+	}
+	if req.URL.Scheme == "http" && !c.InsecureHTTP && (c.base.Scheme == "https" || !isLoopback(req.URL.Hostname())) {
 		return fmt.Errorf("%w to plain http", errRedirect)
 	}
 	if req.URL.Scheme != c.base.Scheme || req.URL.Host != c.base.Host {
@@ -178,87 +187,89 @@ func (c *Client) URL(u entity.UUID) string { return c.address("chatfiles", u.Str
 
 func (c *Client) address(elem ...string) string { return c.base.JoinPath(elem...).String() }
 
-// Close closes idle connections.
+// Close ends a request for a token that is under way, and closes idle
+// connections. Other requests end with their contexts.
 func (c *Client) Close() error {
+	c.stop()
+	c.tokens.wait()
 	c.http.CloseIdleConnections()
 	return nil
 }
 
-// redact takes the client's own secrets out of a text that a server sent.
-func (c *Client) redact(s string) string {
-	for _, secret := range append(c.tokens.known(), c.ClientSecret, c.Password, c.Token) {
-		if !secret.IsZero() {
-			s = strings.ReplaceAll(s, secret.Reveal(), "[redacted]")
-		}
-	}
-	return s
-}
-
-// A call is one operation: how to make its request, and how often to try.
+// A call is one operation: how its requests are made, and what is done with
+// an answer that is a success. use ends the exchange; its temporary errors
+// count as failures.
 type call struct {
 	throttle *throttle
 	make     func(context.Context) (*http.Request, error)
+	use      func(*exchange) error
 }
 
 // do makes the request until it succeeds, cannot succeed or was tried often
-// enough. use gets each success; its temporary errors count as failures.
-func (c *Client) do(ctx context.Context, k call, use func(*http.Response) error) error {
-	renewed := false
-	for try := 1; ; try++ {
+// enough. Being told to slow down is no failure of the request, and has a
+// bound of its own.
+func (c *Client) do(ctx context.Context, k call) error {
+	renewed, tries, refusals := false, 0, 0
+	for {
 		token, err := c.tokens.get(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.once(ctx, k, token)
 		}
-		err = c.once(ctx, k, token, use)
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err
-		case errors.Is(err, ErrUnauthorized) && !renewed && c.tokens.renews():
-			c.tokens.expire(token)
+		case errors.Is(err, ErrUnauthorized) && !renewed && !token.IsZero() && c.tokens.renews():
 			renewed = true
-			continue
-		case !Temporary(err) || try >= c.MaxTries:
-			return err
-		}
-		if !errors.Is(err, ErrThrottled) { // that pause is the throttle's
-			if err := sleep(ctx, backOff(c.FirstPause, try)); err != nil {
+			c.tokens.refused(token)
+		case errors.Is(err, ErrThrottled): // the pause is the throttle's
+			if refusals++; refusals >= 2*c.MaxTries {
 				return err
 			}
+		case Temporary(err):
+			if tries++; tries >= c.MaxTries {
+				return err
+			}
+			if err := sleep(ctx, backOff(c.FirstPause, tries)); err != nil {
+				return err
+			}
+		default:
+			return err
 		}
 	}
 }
 
-func (c *Client) once(ctx context.Context, k call, token entity.Secret, use func(*http.Response) error) error {
-	if err := k.throttle.wait(ctx); err != nil {
-		return err
-	}
-	req, err := k.make(ctx)
+// once makes one request, when it may be sent.
+func (c *Client) once(ctx context.Context, k call, token entity.Secret) error {
+	since, err := k.throttle.wait(ctx)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+token.Reveal())
-	req.Header.Set("User-Agent", "chatfs/"+c.Version)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.broken(ctx, req, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer drain(resp.Body)
-		err := c.failure(resp)
-		if errors.Is(err, ErrThrottled) {
-			k.throttle.slowDown(retryAfter(resp.Header.Get("Retry-After"), time.Now()))
+	x, err := c.begin(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := k.make(ctx)
+		if err == nil && !token.IsZero() {
+			req.Header.Set("Authorization", "Bearer "+token.Reveal())
 		}
+		return req, err
+	})
+	if err != nil {
 		return err
 	}
-	k.throttle.worked()
-	return use(resp)
+	if x.resp.StatusCode == http.StatusOK {
+		k.throttle.worked(since)
+		return k.use(x)
+	}
+	defer x.end()
+	failure := x.failure()
+	if errors.Is(failure, ErrThrottled) {
+		c.slowDown(k.throttle, since, failure, x.resp.Header.Get("Retry-After"))
+	}
+	return failure
 }
 
-// drain reads the rest of a body, within a bound, so that its connection can
-// be used again.
-func drain(body io.ReadCloser) {
-	io.Copy(io.Discard, io.LimitReader(body, 256<<10))
-	body.Close()
+func (c *Client) slowDown(t *throttle, since int, failure error, header string) {
+	if pause := t.slowDown(since, retryAfter(header, time.Now())); pause > 0 {
+		c.Log.WithError(failure).Warnf("all requests pause for %s", pause.Round(time.Millisecond))
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -4,14 +4,17 @@
 // # Promises
 //
 // No token, password or share-secret is in an error, a log or an address; a
-// redirect to another host carries neither Authorization nor share-secret.
-// Plain http is spoken to loopback alone, unless the configuration says
-// otherwise. Token requests are shared by all requests of a Client and never
-// come in storms. When the service asks to slow down, all requests do.
+// redirect to another host carries neither Authorization nor share-secret, and
+// none is followed but a download's. Plain http is spoken to loopback alone,
+// unless the configuration says otherwise. Token requests are shared by all
+// requests of a Client and never come in storms: a token is renewed in the
+// background at half its life, and when the service refuses it. When the
+// service asks to slow down, all requests do, those for tokens too.
 //
 // Every wait ends with its context; besides, the service has a bounded time
 // to accept a connection, to begin its answer and to send or take the next
-// byte, while a whole body may take as long as it needs.
+// byte, while a whole body may take as long as it needs. What may pass is
+// repeated within a bound; what a request was refused for is not.
 //
 // # Errors
 //
@@ -20,9 +23,11 @@
 //
 // # Lock order
 //
-// tokens.mu and throttle.mu are never held together, nor over the network.
+// tokens.mu and pauses.mu are never held together, nor over the network.
 //
 // # Limitations
 //
-// Downloads begin at the start: the service promises no ranges.
+// Downloads begin at the start: the service promises no ranges. Progress of an
+// upload is seen in pieces of the connection's buffer, 64 KiB: a line that
+// takes less than that in Config.ProgressTimeout counts as stalled.
 package remote

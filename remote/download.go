@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"chatfs/internal/entity"
 )
@@ -16,12 +15,8 @@ import (
 type Body struct {
 	Length int64 // bytes; -1 where the service does not tell
 
-	client *Client
-	resp   *http.Response
-	ctx    context.Context // the caller's
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	n      int64
+	x *exchange
+	n int64 // bytes read
 }
 
 // Download asks for an entity's content, or its thumbnail. It returns with
@@ -29,24 +24,13 @@ type Body struct {
 // answer is repeated as other requests are, the body is not.
 func (c *Client) Download(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*Body, error) {
 	var b *Body
-	err := c.do(ctx, call{c.down, func(ctx context.Context) (*http.Request, error) {
-		if b != nil {
-			b.cancel(nil) // the try before
-		}
-		b = &Body{client: c, ctx: ctx}
-		ctx, b.cancel = context.WithCancelCause(ctx)
-		return c.downloadRequest(ctx, u, secret, thumb)
-	}}, func(resp *http.Response) error {
-		b.begin(resp)
-		return nil
-	})
-	if err != nil {
-		if b != nil {
-			b.cancel(nil)
-		}
-		return nil, err
-	}
-	return b, nil
+	err := c.do(ctx, call{c.down,
+		func(ctx context.Context) (*http.Request, error) { return c.downloadRequest(ctx, u, secret, thumb) },
+		func(x *exchange) error {
+			b = &Body{Length: x.resp.ContentLength, x: x}
+			return nil
+		}})
+	return b, err
 }
 
 func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*http.Request, error) {
@@ -64,19 +48,10 @@ func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret enti
 	return req, nil
 }
 
-func (b *Body) begin(resp *http.Response) {
-	b.resp, b.Length = resp, resp.ContentLength
-	patience := b.client.ProgressTimeout
-	b.timer = time.AfterFunc(patience, func() { b.cancel(errStalled) })
-	b.timer.Stop()
-}
-
 // Read gives what has arrived. Only waiting for the service counts as a
 // stall, not the time between two Reads.
 func (b *Body) Read(p []byte) (int, error) {
-	b.timer.Reset(b.client.ProgressTimeout)
-	n, err := b.resp.Body.Read(p)
-	b.timer.Stop()
+	n, err := b.x.resp.Body.Read(p)
 	b.n += int64(n)
 	switch {
 	case err == nil:
@@ -86,13 +61,8 @@ func (b *Body) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		err = fmt.Errorf("%d of %d bytes came", b.n, b.Length)
 	}
-	return n, b.client.broken(b.ctx, b.resp.Request, err)
+	return n, b.x.broken(err)
 }
 
 // Close ends the download.
-func (b *Body) Close() error {
-	b.timer.Stop()
-	err := b.resp.Body.Close()
-	b.cancel(nil)
-	return err
-}
+func (b *Body) Close() error { return b.x.close() }

@@ -1,13 +1,12 @@
 package remote
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
+	"unicode"
 )
 
 // The kinds of failure, for errors.Is.
@@ -81,30 +80,26 @@ const maxDescription = 300
 
 // parseEnvelope reads a failure's answer; whatever is no envelope is an empty
 // one.
-func parseEnvelope(body []byte) envelope {
-	var e envelope
-	if json.Unmarshal(body, &e) != nil {
-		return envelope{}
-	}
-	e.Error, e.Description = clean(e.Error), clean(e.Description)
+func parseEnvelope(body []byte) (e envelope) {
+	// An error leaves the fields that could be read.
+	_ = json.Unmarshal(body, &e)
 	return e
 }
 
-// clean makes a stranger's text one bounded line.
+// clean makes a stranger's text one bounded line without control characters.
+// Secrets are taken out before: one that is cut would not be found any more.
 func clean(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(s, "?"))
+	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > maxDescription {
 		s = strings.ToValidUTF8(s[:maxDescription], "") + " …"
 	}
 	return s
-}
-
-// failure reads a response that is no success.
-func (c *Client) failure(resp *http.Response) *Error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxEnvelope))
-	env := parseEnvelope(body)
-	return &Error{Kind: kindOf(resp.StatusCode, env.Error), Status: resp.StatusCode, Code: c.redact(env.Error),
-		Description: c.redact(env.Description), Method: resp.Request.Method, Path: resp.Request.URL.Path}
 }
 
 // kindOf is the table of what an answer means.
@@ -124,19 +119,10 @@ func kindOf(status int, code string) error {
 		return ErrPlanLimit
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return ErrThrottled
-	case status >= 500:
+	case status >= 500, status == http.StatusRequestTimeout:
 		return ErrUnavailable
 	case status >= 400:
 		return ErrRejected
 	}
 	return ErrMalformed // neither success nor failure
-}
-
-// broken is a request that got no whole answer. The caller's own end of it
-// is passed on as it is.
-func (c *Client) broken(ctx context.Context, req *http.Request, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return &Error{Kind: ErrUnavailable, Method: req.Method, Path: req.URL.Path, Err: errors.New(c.redact(err.Error()))}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"chatfs/internal/entity"
@@ -34,25 +33,19 @@ func (c *Client) Refresh(ctx context.Context, ids []entity.UUID) (done []entity.
 			req.Header.Set("Accept", "application/json")
 		}
 		return req, err
-	}}, func(resp *http.Response) (err error) {
-		done, err = c.parseRefresh(resp)
+	}, func(x *exchange) (err error) {
+		done, err = parseRefresh(x)
 		return err
-	})
+	}})
 	return done, err
 }
 
-func (c *Client) parseRefresh(resp *http.Response) (done []entity.UUID, err error) {
-	defer drain(resp.Body)
+func parseRefresh(x *exchange) (done []entity.UUID, err error) {
 	var answer struct {
 		Data map[entity.UUID]string `json:"data"`
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxEnvelope))
-	if err != nil {
-		return nil, c.broken(resp.Request.Context(), resp.Request, err)
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, &Error{Kind: ErrMalformed, Status: resp.StatusCode, Method: resp.Request.Method, Path: resp.Request.URL.Path,
-			Err: fmt.Errorf("no lifetimes in an answer of %d bytes", len(body))}
+	if err := x.decode(&answer); err != nil {
+		return nil, err
 	}
 	for u, result := range answer.Data {
 		if result == "success" {

@@ -15,9 +15,10 @@ import (
 // pauses are shared by all requests of a Client: when the service asks one to
 // slow down, it means all.
 type pauses struct {
-	mu      sync.Mutex
-	until   time.Time
-	strikes int // refusals since the last success
+	mu       sync.Mutex
+	until    time.Time
+	strikes  int // refusals since the last success
+	refusals int // ever; those of requests that were sent at the same time count once
 }
 
 // Bounds of the pause after a refusal. The service documents no Retry-After.
@@ -30,9 +31,7 @@ const (
 
 // throttle paces the requests of one direction.
 type throttle struct {
-	shared *pauses
-
-	mu      sync.Mutex
+	shared  *pauses
 	limiter *rate.Limiter // nil: no limit
 	most    rate.Limit
 }
@@ -45,22 +44,30 @@ func newThrottle(rps float64, shared *pauses) *throttle {
 	return t
 }
 
-// wait returns when a request may be sent.
-func (t *throttle) wait(ctx context.Context) error {
-	for {
+// wait returns when a request may be sent, and how many refusals there were
+// until then.
+func (t *throttle) wait(ctx context.Context) (since int, err error) {
+	for paced := t.limiter == nil; ; {
 		t.shared.mu.Lock()
-		d := time.Until(t.shared.until)
+		d, since := time.Until(t.shared.until), t.shared.refusals
 		t.shared.mu.Unlock()
-		if d <= 0 {
-			break
+		switch {
+		case d > 0:
+			err = sleep(ctx, d)
+		case paced:
+			return since, ctx.Err()
+		default: // and look again: a pause may have begun meanwhile
+			err = t.pace(ctx)
+			paced = true
 		}
-		if err := sleep(ctx, d); err != nil {
-			return err
+		if err != nil {
+			return 0, err
 		}
 	}
-	if t.limiter == nil {
-		return ctx.Err()
-	}
+}
+
+// pace waits for the request's turn.
+func (t *throttle) pace(ctx context.Context) error {
 	// Wait fails at once where ctx would end before its turn; then it is
 	// ctx's end that the caller waits for.
 	if err := t.limiter.Wait(ctx); err != nil {
@@ -71,36 +78,46 @@ func (t *throttle) wait(ctx context.Context) error {
 }
 
 // slowDown pauses all requests, for as long as the service asks or else with
-// jittered exponential back-off, and halves the rate.
-func (t *throttle) slowDown(asked time.Duration) {
+// jittered exponential back-off, and halves the rate. Many requests that were
+// under way together are refused together: what the first of them did, the
+// others leave as it is, and 0 is answered.
+func (t *throttle) slowDown(since int, asked time.Duration) (pause time.Duration) {
 	s := t.shared
 	s.mu.Lock()
-	s.strikes++
-	d := asked
-	if d == 0 {
-		d = backOff(firstPause, s.strikes)
+	defer s.mu.Unlock()
+	if since == s.refusals {
+		s.refusals++
+		s.strikes++
+		pause = backOff(firstPause, s.strikes)
+		t.scale(0.5)
 	}
-	if until := time.Now().Add(d); until.After(s.until) {
-		s.until = until
+	if asked > 0 {
+		pause = asked
 	}
-	s.mu.Unlock()
-	t.scale(0.5)
+	until := time.Now().Add(pause)
+	if !until.After(s.until) {
+		return 0
+	}
+	s.until = until
+	return pause
 }
 
-// worked notes a success: the rate rises again, slowly.
-func (t *throttle) worked() {
+// worked notes a success: the rate rises again, slowly. A request that was
+// sent before a refusal tells nothing of what the service takes since.
+func (t *throttle) worked(since int) {
 	t.shared.mu.Lock()
-	t.shared.strikes = 0
-	t.shared.mu.Unlock()
-	t.scale(1.02)
+	defer t.shared.mu.Unlock()
+	if since == t.shared.refusals {
+		t.shared.strikes = 0
+		t.scale(1.02)
+	}
 }
 
+// scale changes the rate, within its bounds. The caller holds shared.mu.
 func (t *throttle) scale(factor float64) {
 	if t.limiter == nil {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	limit := min(max(t.limiter.Limit()*rate.Limit(factor), 1), t.most)
 	if limit != t.limiter.Limit() {
 		t.limiter.SetLimit(limit)

@@ -5,13 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"chatfs/internal/entity"
 )
@@ -20,14 +21,16 @@ import (
 type tokens struct {
 	client *Client
 	flight singleflight.Group
+	// believed bounds how often a 401 makes the client ask for a new token:
+	// a service that refuses each one must not be asked without end.
+	believed *rate.Limiter
 
 	mu     sync.Mutex
 	token  entity.Secret
-	old    entity.Secret // the one before, which errors may still echo
-	renew  time.Time     // half of the token's life
-	failed error         // why the last request for one failed
-	again  time.Time     // not before this is another asked for
-	tries  int           // that failed in a row
+	renew  time.Time // half of the token's life
+	failed error     // why the last request for one failed
+	again  time.Time // not before this is another asked for
+	tries  int       // that failed in a row
 }
 
 // Bounds of what a service may say of a token's life.
@@ -37,38 +40,51 @@ const (
 	defaultLife = time.Hour
 )
 
+// Of the tokens that the service refused, a few are replaced at once, others
+// not before the time: an account that asks too often gets blocked.
+const (
+	replacedAtOnce = 3
+	replacedEvery  = 30 * time.Second
+)
+
+// unanswered caps the pause between requests that never reached the service:
+// they cost it nothing, and the network may be back any moment.
+const unanswered = 2 * time.Second
+
+func (t *tokens) init(c *Client) {
+	t.client = c
+	t.believed = rate.NewLimiter(rate.Every(replacedEvery), replacedAtOnce)
+}
+
 // renews tells whether a new token can be had.
 func (t *tokens) renews() bool { return t.client.Token.IsZero() }
 
-func (t *tokens) known() []entity.Secret {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return []entity.Secret{t.token, t.old}
-}
-
-// get gives the token, a new one if need be. All that wait share one request.
+// get gives the token. All that need a new one share one request, which is
+// made in the background where the token they have may still work. After a
+// failure another request waits for its time; one that was refused for good
+// is answered with that meanwhile.
 func (t *tokens) get(ctx context.Context) (entity.Secret, error) {
 	if !t.renews() {
 		return t.client.Token, nil
 	}
 	t.mu.Lock()
-	token, due, failed, again := t.token, time.Now().After(t.renew), t.failed, t.again
+	token, failed, rest, due := t.token, t.failed, time.Until(t.again), !time.Now().Before(t.renew)
 	t.mu.Unlock()
-	if !token.IsZero() && !due {
+	switch {
+	case !token.IsZero():
+		if due && rest <= 0 {
+			t.flight.DoChan("", t.fetch)
+		}
 		return token, nil
-	}
-	if failed != nil && time.Now().Before(again) {
-		if !token.IsZero() {
-			return token, nil // past half its life, it may well work
+	case rest > 0 && !Temporary(failed):
+		return entity.Secret{}, failed
+	case rest > 0:
+		if err := sleep(ctx, rest); err != nil {
+			return entity.Secret{}, err
 		}
-		return token, failed // no storm of requests that fail
 	}
-	result := t.flight.DoChan("", func() (any, error) { return t.fetch() })
 	select {
-	case r := <-result:
-		if r.Err != nil && !token.IsZero() {
-			return token, nil
-		}
+	case r := <-t.flight.DoChan("", t.fetch):
 		if r.Err != nil {
 			return entity.Secret{}, r.Err
 		}
@@ -78,41 +94,79 @@ func (t *tokens) get(ctx context.Context) (entity.Secret, error) {
 	}
 }
 
-// expire drops a token that the service refused, unless it was replaced
-// meanwhile.
-func (t *tokens) expire(token entity.Secret) {
+// refused drops a token that the service does not accept, unless it was
+// replaced meanwhile, or too many were.
+func (t *tokens) refused(token entity.Secret) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.token == token {
-		t.old, t.token = t.token, entity.Secret{}
+	if t.token == token && t.believed.Allow() {
+		t.token = entity.Secret{}
 	}
 }
 
-// fetch asks for a token, on a context of its own since many wait for it.
-func (t *tokens) fetch() (entity.Secret, error) {
+// wait returns once no request for a token is under way.
+func (t *tokens) wait() {
+	<-t.flight.DoChan("", func() (any, error) { return nil, errClosed })
+}
+
+// fetch asks for a token, on the client's context since many wait for it.
+func (t *tokens) fetch() (any, error) {
 	t.mu.Lock()
-	fresh := !t.token.IsZero() && time.Now().Before(t.renew)
-	token := t.token
+	token, again := t.token, time.Until(t.again)
+	fresh := !token.IsZero() && time.Now().Before(t.renew)
+	failed := t.failed
 	t.mu.Unlock()
 	if fresh { // another request was first
 		return token, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), t.client.DialTimeout+t.client.AnswerTimeout)
-	defer cancel()
-	token, life, err := t.request(ctx)
+	if again > 0 {
+		return nil, failed
+	}
+	token, life, err := t.request()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
 		t.tries++
-		t.failed, t.again = err, time.Now().Add(backOff(time.Second, t.tries))
-		return entity.Secret{}, err
+		t.failed, t.again = err, time.Now().Add(t.pause(err))
+		return nil, err
 	}
-	t.old, t.token, t.failed, t.tries = t.token, token, nil, 0
+	t.token, t.failed, t.again, t.tries = token, nil, time.Time{}, 0
 	t.renew = time.Now().Add(life / 2)
 	return token, nil
 }
 
-func (t *tokens) request(ctx context.Context) (entity.Secret, time.Duration, error) {
+// pause is what the next request for a token waits after a failure. The
+// caller holds mu.
+func (t *tokens) pause(err error) time.Duration {
+	d := backOff(4*t.client.FirstPause, t.tries)
+	var answer *Error
+	if errors.As(err, &answer) && answer.Status == 0 {
+		d = min(d, unanswered)
+	}
+	return d
+}
+
+// request makes one request for a token.
+func (t *tokens) request() (token entity.Secret, life time.Duration, err error) {
+	c := t.client
+	ctx := c.ctx
+	err = c.once(ctx, call{c.asking, t.makeRequest, func(x *exchange) (err error) {
+		token, life, err = parseToken(x)
+		return err
+	}}, entity.Secret{})
+	var answer *Error
+	if errors.As(err, &answer) && (answer.Code == "invalid_grant" || errors.Is(err, ErrRejected)) {
+		answer.Kind = ErrUnauthorized
+	}
+	if err != nil && ctx.Err() != nil { // Close is no caller's own end
+		err = &Error{Kind: ErrUnavailable, Method: http.MethodPost, Path: c.base.JoinPath("token").Path, Err: errClosed}
+	}
+	return token, life, err
+}
+
+var errClosed = errors.New("the client is closed")
+
+func (t *tokens) makeRequest(ctx context.Context) (*http.Request, error) {
 	c := t.client
 	body := map[string]string{"grant_type": "client_credentials", "client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal()}
 	if c.ClientID == "" {
@@ -120,48 +174,40 @@ func (t *tokens) request(ctx context.Context) (entity.Secret, time.Duration, err
 	}
 	payload, err := json.Marshal(body)
 	if err != nil {
-		return entity.Secret{}, 0, err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address("token"), bytes.NewReader(payload))
 	if err != nil {
-		return entity.Secret{}, 0, err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "chatfs/"+c.Version)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		// Its end is no caller's, so it counts as the service's.
-		return entity.Secret{}, 0, c.broken(context.Background(), req, err)
-	}
-	defer drain(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err := c.failure(resp)
-		if err.Code == "invalid_grant" || errors.Is(err, ErrRejected) {
-			err.Kind = ErrUnauthorized
-		}
-		return entity.Secret{}, 0, err
-	}
-	return parseToken(req, resp.Body)
+	return req, nil
 }
 
 // parseToken reads a token and its life in seconds, which is not believed
 // beyond reason.
-func parseToken(req *http.Request, body io.Reader) (entity.Secret, time.Duration, error) {
+func parseToken(x *exchange) (entity.Secret, time.Duration, error) {
 	var answer struct {
-		Token   string  `json:"access_token"`
-		Expires float64 `json:"expires_in"`
+		Token   string          `json:"access_token"`
+		Expires json.RawMessage `json:"expires_in"`
 	}
-	err := json.NewDecoder(io.LimitReader(body, maxEnvelope)).Decode(&answer)
-	if err != nil || answer.Token == "" {
-		return entity.Secret{}, 0, &Error{Kind: ErrMalformed, Status: http.StatusOK, Method: req.Method, Path: req.URL.Path,
-			Err: fmt.Errorf("no access_token in the answer")}
+	if err := x.decode(&answer); err != nil {
+		return entity.Secret{}, 0, err
 	}
-	life := defaultLife
-	if s := answer.Expires; s > 0 {
-		life = min(max(time.Duration(min(s, maxLife.Seconds())*float64(time.Second)), minLife), maxLife)
+	if answer.Token == "" {
+		return entity.Secret{}, 0, x.malformed("no access_token in the answer")
 	}
-	return entity.NewSecret(answer.Token), life, nil
+	return entity.NewSecret(answer.Token), lifeOf(string(answer.Expires)), nil
+}
+
+// lifeOf reads a number of seconds, quoted or not.
+func lifeOf(seconds string) time.Duration {
+	s, err := strconv.ParseFloat(strings.Trim(seconds, `"`), 64)
+	if err != nil || !(s > 0) {
+		return defaultLife
+	}
+	return max(time.Duration(min(s, maxLife.Seconds())*float64(time.Second)), minLife)
 }
 
 // noSuchApp is the service's code for an org or app that it does not know.

@@ -3,15 +3,12 @@ package remote
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
 	"path"
 	"strings"
-	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -30,15 +27,16 @@ type UploadRequest struct {
 
 // Upload makes an entity of a content. A repeated request may leave an entity
 // at the service that nobody knows; it expires there.
-func (c *Client) Upload(ctx context.Context, u UploadRequest) (entity.Entity, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // with it end the contexts of its requests
-	var e entity.Entity
-	err := c.do(ctx, call{c.up, func(ctx context.Context) (*http.Request, error) { return c.uploadRequest(ctx, u) }},
-		func(resp *http.Response) (err error) {
-			e, err = c.parseUpload(resp)
+func (c *Client) Upload(ctx context.Context, u UploadRequest) (e entity.Entity, err error) {
+	err = c.do(ctx, call{c.up,
+		func(ctx context.Context) (*http.Request, error) { return c.uploadRequest(ctx, u) },
+		func(x *exchange) (err error) {
+			e, err = parseUpload(x)
 			return err
-		})
+		}})
+	if err == nil && u.Restricted && !e.Restricted() {
+		c.Log.Warnf("the service restricts no access to %s: its address alone leads to it", e.UUID)
+	}
 	e.Size = u.Size
 	return e, err
 }
@@ -60,10 +58,10 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 	if err != nil {
 		return nil, fmt.Errorf("upload: %w", err)
 	}
-	ctx, body := watched(ctx, c.ProgressTimeout, struct {
+	body := struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), io.LimitReader(content, u.Size), bytes.NewReader(tail)), content})
+	}{io.MultiReader(bytes.NewReader(head), io.LimitReader(content, u.Size), bytes.NewReader(tail)), content}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address("chatfiles"), body)
 	if err != nil {
 		body.Close()
@@ -92,62 +90,19 @@ func formName(name string) string {
 
 // parseUpload reads the answer. A share-secret may be absent, null or empty:
 // then the entity is not restricted, whatever was asked for.
-func (c *Client) parseUpload(resp *http.Response) (entity.Entity, error) {
-	defer drain(resp.Body)
+func parseUpload(x *exchange) (entity.Entity, error) {
 	var answer struct {
 		Entities []struct {
 			UUID   entity.UUID `json:"uuid"`
 			Secret string      `json:"share-secret"`
 		} `json:"entities"`
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxEnvelope))
-	if err != nil {
-		return entity.Entity{}, c.broken(resp.Request.Context(), resp.Request, err)
+	if err := x.decode(&answer); err != nil {
+		return entity.Entity{}, err
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Entities) == 0 || answer.Entities[0].UUID.IsZero() {
-		return entity.Entity{}, &Error{Kind: ErrMalformed, Status: resp.StatusCode, Method: resp.Request.Method,
-			Path: resp.Request.URL.Path, Err: fmt.Errorf("no entity in an answer of %d bytes", len(body))}
+	if len(answer.Entities) == 0 || answer.Entities[0].UUID.IsZero() {
+		return entity.Entity{}, x.malformed("no entity in the answer")
 	}
 	first := answer.Entities[0]
 	return entity.Entity{UUID: first.UUID, Secret: entity.NewSecret(first.Secret)}, nil
-}
-
-// watched cancels a request whose body makes no progress for d. Progress is
-// a Read: of an upload's body by the transport, of a download's by its user,
-// whose own slowness does not count.
-func watched(ctx context.Context, d time.Duration, body io.ReadCloser) (context.Context, *watchedBody) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watchedBody{body: body, patience: d, cancel: cancel}
-	w.timer = time.AfterFunc(d, func() { cancel(errStalled) })
-	return ctx, w
-}
-
-var errStalled = fmt.Errorf("no byte moved for too long: %w", ErrUnavailable)
-
-type watchedBody struct {
-	body     io.ReadCloser
-	patience time.Duration
-	cancel   context.CancelCauseFunc
-	once     sync.Once
-	timer    *time.Timer
-}
-
-// Read restarts the clock: the transport asks for more as soon as what it had
-// is on its way.
-func (w *watchedBody) Read(p []byte) (int, error) {
-	w.timer.Reset(w.patience)
-	n, err := w.body.Read(p)
-	if err == io.EOF {
-		w.timer.Stop() // the answer has a patience of its own
-	}
-	return n, err
-}
-
-// Close stops the clock.
-func (w *watchedBody) Close() (err error) {
-	w.once.Do(func() {
-		w.timer.Stop()
-		err = w.body.Close()
-	})
-	return err
 }
