@@ -85,11 +85,7 @@ func (f *filesystem) changed(ino index.Ino) {
 }
 
 func (f *filesystem) notifyThumb(picture string) {
-	dir, err := f.Index.Resolve(path.Dir(picture))
-	if err != nil {
-		return
-	}
-	if n := f.dirs.get(dir.Inode.Ino); n != nil {
+	if n := f.dirOf(picture); n != nil {
 		n.NotifyContent(0, 0)
 		n.NotifyEntry(path.Base(picture) + thumbSuffix)
 	}

@@ -50,6 +50,7 @@ func (f *filesystem) tellOf(ctx context.Context, file string) error {
 	f.inval.send(func() {
 		defer close(done)
 		f.notifyPath(file)
+		f.notifyNames(file)
 	})
 	select {
 	case <-done:
@@ -60,24 +61,48 @@ func (f *filesystem) tellOf(ctx context.Context, file string) error {
 	return nil
 }
 
-// notifyPath tells of a name, of what it leads to, and of its directory's
-// listing; and of the directories above, which may be new too.
+// notifyPath tells of a name and of those of the directories above, which may
+// be new too, and of their listings.
 func (f *filesystem) notifyPath(file string) {
 	for name := file; name != "/"; name = path.Dir(name) {
-		dir, err := f.Index.Resolve(path.Dir(name))
-		if err != nil {
-			return
-		}
-		n := f.dirs.get(dir.Inode.Ino)
+		n := f.dirOf(name)
 		if n == nil {
 			continue
 		}
-		if child := n.GetChild(path.Base(name)); child != nil && name == file {
-			child.NotifyContent(0, 0)
-			n.NotifyEntry(path.Base(name) + thumbSuffix)
-		} else if child == nil {
+		if n.GetChild(path.Base(name)) == nil {
 			n.NotifyEntry(path.Base(name))
 		}
 		n.NotifyContent(0, 0)
 	}
+}
+
+// notifyNames tells of the content and the thumbnails of a file, by whatever
+// name the kernel knows it.
+func (f *filesystem) notifyNames(file string) {
+	d, err := f.Index.Resolve(file)
+	if err != nil {
+		return
+	}
+	names, err := f.Index.Paths(d.Inode.Ino)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if n := f.dirOf(name); n != nil {
+			if child := n.GetChild(path.Base(name)); child != nil {
+				child.NotifyContent(0, 0)
+			}
+		}
+		f.notifyThumb(name)
+	}
+}
+
+// dirOf is the node of the directory that a path's name is in; nil if the
+// kernel does not know it.
+func (f *filesystem) dirOf(name string) *node {
+	dir, err := f.Index.Resolve(path.Dir(name))
+	if err != nil {
+		return nil
+	}
+	return f.dirs.get(dir.Inode.Ino)
 }

@@ -74,6 +74,31 @@ func TestHistoryBringsBackWhatWasOverwritten(t *testing.T) {
 	r.wait(ok, "")
 }
 
+// TestRestoreIsSeenByOtherNames has the kernel know the file by another name
+// than the one that is restored.
+func TestRestoreIsSeenByOtherNames(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.mount("--settle", "0s")
+	if err := os.Mkdir(filepath.Join(p.dir, "d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.put("a.txt", "one")
+	if err := os.Link(filepath.Join(p.dir, "a.txt"), filepath.Join(p.dir, "d", "b.txt")); err != nil {
+		t.Fatal(err)
+	}
+	p.sync()
+	p.put("a.txt", "second")
+	p.sync()
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	p.mount("--settle", "0s")
+	p.want("d/b.txt", "second")
+	p.expect(ok, "is again", "history", "--profile", "default", "a.txt", "--restore", "1")
+	p.want("d/b.txt", "one")
+	p.want("a.txt", "one")
+}
+
 func TestHistoryBringsBackWhatWasDeleted(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
