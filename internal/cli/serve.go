@@ -23,6 +23,7 @@ type serveOptions struct {
 	maxSize                byteSize
 	expireAfter            time.Duration
 	rps                    float64
+	historyRPM             int
 	faults                 string
 	seed                   uint64
 	logLevel               choice
@@ -33,7 +34,8 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service alone, for other programs and for tests",
-		Long: `Serve the chatfiles REST API: users, tokens, files, thumbnails. It listens on
+		Long: `Serve the chatfiles REST API: users, tokens, files, thumbnails, and the history
+of messages that carry them. It listens on
 loopback unless told otherwise, keeps its data between runs, and prints its
 address. The app's own credentials are in a file (0600) in the data directory.`,
 		Args: noArgs,
@@ -54,6 +56,7 @@ address. The app's own credentials are in a file (0600) in the data directory.`,
 	f.Var(&o.maxSize, "max-size", "largest file taken")
 	f.DurationVar(&o.expireAfter, "expire-after", 0, "age at which files expire; 0 is never")
 	f.Float64Var(&o.rps, "rps", 0, "requests a second that are let through; 0 is any number")
+	f.IntVar(&o.historyRPM, "history-rpm", 0, "calls a minute for the message history; 0 is any number")
 	f.StringVar(&o.faults, "faults", "", "faults to inject, for tests (see docs/operations.md)")
 	f.Uint64Var(&o.seed, "faults-seed", 0, "seed of the faults' chance; 0 draws one")
 	f.Var(&o.logLevel, "log-level", "what is logged")
@@ -73,7 +76,7 @@ func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
 	}
 	log := newLogger(cmd.ErrOrStderr(), o.logLevel.value)
 	return service.Config{Dir: o.data, Org: o.org, App: o.app, Listen: o.listen, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
-		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, Faults: faults,
+		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, HistoryRPM: o.historyRPM, Faults: faults,
 		Log: logrus.NewEntry(log)}, nil
 }
 

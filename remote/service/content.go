@@ -111,8 +111,8 @@ type memory struct{ *bytes.Reader }
 func (memory) Close() error { return nil }
 
 // send answers a content.
-func send(w http.ResponseWriter, r *http.Request, u entity.UUID, content io.ReadSeeker) {
+func (s *Service) send(w http.ResponseWriter, r *http.Request, u entity.UUID, content io.ReadSeeker) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+u.String()+`"`)
-	http.ServeContent(&slowWriter{w, http.NewResponseController(w)}, r, "", time.Time{}, content)
+	http.ServeContent(&slowWriter{w, http.NewResponseController(w), s.Patience}, r, "", time.Time{}, content)
 }

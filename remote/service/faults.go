@@ -253,7 +253,7 @@ func (s *Service) objectStore(w http.ResponseWriter, r *http.Request) {
 		var content io.ReadSeekCloser
 		if content, err = s.content(u, record, wantsThumbnail(r)); err == nil {
 			defer content.Close()
-			send(w, r, u, content)
+			s.send(w, r, u, content)
 			return
 		}
 	}

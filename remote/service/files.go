@@ -132,7 +132,7 @@ func (s *Service) download(w http.ResponseWriter, r *http.Request) *failure {
 		return errStorage
 	}
 	defer content.Close()
-	send(w, r, u, content)
+	s.send(w, r, u, content)
 	return nil
 }
 
@@ -144,10 +144,11 @@ func wantsThumbnail(r *http.Request) bool {
 // slowWriter ends an answer whose client takes nothing for too long.
 type slowWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control  *http.ResponseController
+	patience time.Duration
 }
 
-func (w *slowWriter) deadline() { w.control.SetWriteDeadline(time.Now().Add(slowTimeout)) }
+func (w *slowWriter) deadline() { w.control.SetWriteDeadline(time.Now().Add(w.patience)) }
 
 // Write sets the deadline anew.
 func (w *slowWriter) Write(p []byte) (int, error) {

@@ -19,6 +19,11 @@ func (s *Service) routes() http.Handler {
 	handle("POST /{org}/{app}/chatfiles", s.faulty("upload", s.authorized(s.upload)))
 	handle("GET /{org}/{app}/chatfiles/{uuid}", s.faulty("download", s.authorized(s.download)))
 	handle("PUT /{org}/{app}/users/{user}/chatfiles/lifetime", s.authorized(s.lifetime))
+	handle("POST /{org}/{app}/messages/users", s.authorized(s.sendMessage("chat")))
+	handle("POST /{org}/{app}/messages/chatgroups", s.authorized(s.sendMessage("groupchat")))
+	handle("POST /{org}/{app}/messages/chatrooms", s.authorized(s.sendMessage("chatroom")))
+	handle("GET /{org}/{app}/chatmessages/{hour}", s.history)
+	handle("GET "+historyPath+"{hour}", s.historyFile)
 	handle("OPTIONS /", preflight)
 	handle("/", func(http.ResponseWriter, *http.Request) *failure { return errNoResource })
 	return mux
@@ -30,7 +35,7 @@ func (s *Service) serve(h handler) http.Handler {
 		began := time.Now()
 		s.count(func(c *Counts) { c.Requests++ })
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		r.Body = &slowBody{r.Body, http.NewResponseController(w)}
+		r.Body = &slowBody{r.Body, http.NewResponseController(w), s.Patience}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				s.Log.Errorf("%s %s panicked: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
@@ -80,26 +85,35 @@ func preflight(w http.ResponseWriter, _ *http.Request) *failure {
 // slowBody ends a request whose client sends nothing for too long.
 type slowBody struct {
 	io.ReadCloser
-	control *http.ResponseController
+	control  *http.ResponseController
+	patience time.Duration
 }
 
 func (b *slowBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(time.Now().Add(slowTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := b.control.SetReadDeadline(time.Now().Add(b.patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	return b.ReadCloser.Read(p)
 }
 
-// envelope is what a success is told in.
+// envelope is what a success is told in; without entities, in none.
 func (s *Service) envelope(r *http.Request, path string, entities []any) map[string]any {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return map[string]any{
+	e := map[string]any{
 		"action": "post", "application": s.appID, "path": path,
-		"uri":      scheme + "://" + r.Host + "/" + s.Org + "/" + s.App + path,
-		"entities": entities, "timestamp": s.Now().UnixMilli(), "duration": 0,
+		"uri":       scheme(r) + "://" + r.Host + "/" + s.Org + "/" + s.App + path,
+		"timestamp": s.Now().UnixMilli(), "duration": 0,
 		"organization": s.Org, "applicationName": s.App,
 	}
+	if entities != nil {
+		e["entities"] = entities
+	}
+	return e
+}
+
+// scheme is that of a request.
+func scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -33,6 +34,8 @@ type Config struct {
 	ExpireAfter time.Duration // files are forgotten after; 0 is never
 	RPS         float64       // requests a second an app; 0 is no limit
 	Lifetime    bool          // answer the lifetime call, as where it is bought
+	HistoryRPM  int           // calls a minute for the message history; 0 is no limit
+	Patience    time.Duration // between two bytes of a body, with a slow client; 0 is 30 s
 	Faults      *Faults       // for tests: what goes wrong; nil is nothing
 	Log         *logrus.Entry
 	Now         func() time.Time // nil is time.Now
@@ -52,8 +55,14 @@ type Service struct {
 	second  *http.Server // where faults redirect to; nil without faults
 	other   string       // its address
 	limiter *rate.Limiter
-	served  sync.WaitGroup
-	thumbs  chan struct{} // bounds how many are made at once
+	// of the message history
+	historyLimiter *rate.Limiter
+
+	served sync.WaitGroup
+	thumbs chan struct{} // bounds how many are made at once
+
+	started  time.Time
+	messages atomic.Uint64 // since then
 
 	mu     sync.Mutex
 	counts Counts
@@ -69,7 +78,7 @@ type Counts struct {
 const (
 	headerTimeout = 20 * time.Second
 	idleTimeout   = 2 * time.Minute
-	slowTimeout   = 30 * time.Second // between two bytes of a body
+	slowTimeout   = 30 * time.Second // between two bytes of a body, unless Config says otherwise
 	maxHeader     = 64 << 10
 	maxJSON       = 1 << 20
 )
@@ -82,15 +91,21 @@ func Start(c Config) (*Service, error) {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:0"
 	}
+	if c.Patience == 0 {
+		c.Patience = slowTimeout
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
-	s := &Service{Config: c, thumbs: make(chan struct{}, 4)}
+	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, 4)}
 	if c.RPS > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(c.RPS), max(int(c.RPS), 1))
+	}
+	if c.HistoryRPM > 0 {
+		s.historyLimiter = rate.NewLimiter(rate.Limit(c.HistoryRPM)/60, c.HistoryRPM)
 	}
 	var err error
 	if s.store, err = openStore(c.Dir); err != nil {

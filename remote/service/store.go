@@ -22,6 +22,8 @@ var (
 	bucketSmall  = []byte("small")  // uuid → content, of files of at most smallSize
 	bucketUsers  = []byte("users")  // name → userRecord
 	bucketTokens = []byte("tokens") // SHA-256 of the token → tokenRecord
+
+	bucketMessages = []byte("messages") // time in ms, id → messageRecord
 )
 
 type fileRecord struct {
@@ -65,7 +67,7 @@ func openStore(dir string) (*store, error) {
 	db.MaxBatchDelay = time.Millisecond
 	s := &store{db, dir}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketFiles, bucketSmall, bucketUsers, bucketTokens} {
+		for _, b := range [][]byte{bucketFiles, bucketSmall, bucketUsers, bucketTokens, bucketMessages} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}

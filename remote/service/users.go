@@ -16,8 +16,8 @@ import (
 	"chatfs/internal/entity"
 )
 
-// defaultTTL is a token's life where the client does not ask for another;
-// maxTTL is the most it gets. The service's documents give 60 days.
+// defaultTTL is a token's life where the client does not ask for less: 60
+// days, as the service's documents have it.
 const defaultTTL = 60 * 24 * time.Hour
 
 var userName = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
