@@ -87,6 +87,7 @@ func init() {
 		"allocate": func(s *stage, a []string) (string, error) {
 			return "", unix.Fallocate(s.open[a[0]], uint32(number(a[1])), int64(number(a[2])), int64(number(a[3])))
 		},
+		"copy": func(s *stage, a []string) (string, error) { return copyAll(s.open[a[0]], s.open[a[1]], 0, 0, 1<<20) },
 		"seek": func(s *stage, a []string) (string, error) { return s.seek(a) },
 		"listopened": func(s *stage, a []string) (string, error) {
 			return list(fmt.Sprintf("/proc/thread-self/fd/%d", s.open[a[0]]))

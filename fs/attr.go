@@ -107,8 +107,9 @@ func (n *node) setAttr(ctx context.Context, in *fuse.SetAttrIn) (index.Inode, er
 // settable are the attributes that a SETATTR may name.
 const settable = fuse.FATTR_MODE | fuse.FATTR_UID | fuse.FATTR_GID | fuse.FATTR_SIZE | fuse.FATTR_ATIME | fuse.FATTR_MTIME
 
-// change applies to i what a SETATTR asks for. One that names nothing is a
-// chown to no other owner, which clears setuid and setgid like any.
+// change applies to i what a SETATTR asks for. One that names nothing comes of
+// a chown to no other owner, a fallocate or a copy_file_range: setuid and
+// setgid are cleared.
 func change(ctx context.Context, i *index.Inode, in *fuse.SetAttrIn, now index.Time) {
 	before := *i
 	if mode, ok := in.GetMode(); ok {

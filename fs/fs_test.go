@@ -145,10 +145,12 @@ func TestWriteInPlaceAfterUpload(t *testing.T) {
 	f.wantContent("f", content)
 }
 
-// mapAndWrite maps a file, closes it, and writes by way of the mapping. It
-// runs in a process of its own: one that serves the mount would wait for
-// itself when it faults a page in.
-func mapAndWrite(path string) error {
+// mapAndWrite maps a file, closes it, and writes by way of the mapping: a word
+// into each page from the given one on, in steps. It runs in a process of its
+// own: one that serves the mount would wait for itself when it faults a page
+// in.
+func mapAndWrite(job string) error {
+	from, path, _ := strings.Cut(job, ":")
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -157,8 +159,15 @@ func mapAndWrite(path string) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	copy(m[70_000:], "mapped")
+	mapped(m, number(from))
 	return unix.Munmap(m)
+}
+
+// mapped is what a process writes, and what is wanted of the file then.
+func mapped(m []byte, from int) {
+	for off := from * 1000; off < len(m); off += 2000 {
+		copy(m[off:], fmt.Sprintf("mapped %d", from))
+	}
 }
 
 func TestSharedMappingIsWritten(t *testing.T) {
@@ -166,13 +175,19 @@ func TestSharedMappingIsWritten(t *testing.T) {
 	content := pattern(4, 100_000)
 	f.write("f", content)
 	f.drain()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), "CHATFS_TEST_MAP="+f.path("f"))
-	out, err := child.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	f.forgetCache()
+	var processes sync.WaitGroup
+	for from := range 2 {
+		mapped(content, from)
+		processes.Go(func() {
+			child := exec.Command(os.Args[0])
+			child.Env = append(os.Environ(), fmt.Sprintf("CHATFS_TEST_MAP=%d:%s", from, f.path("f")))
+			if out, err := child.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
-	copy(content[70_000:], "mapped")
+	processes.Wait()
 	f.wantContent("f", content)
 	f.drain()
 	f.forgetCache()
@@ -306,6 +321,31 @@ func TestXattrs(t *testing.T) {
 	wantErrno(t, "absent", err, syscall.ENODATA)
 	_, err = xattr.Get(f.path("f"), "security.capability")
 	wantErrno(t, "foreign", err, syscall.ENOTSUP)
+}
+
+// TestXattrBounds: what the kernel takes is kept, and what it could not list
+// any more is refused.
+func TestXattrBounds(t *testing.T) {
+	f := newFixture(t)
+	f.write("f", nil)
+	most := bytes.Repeat([]byte{0, 1, 255}, 1<<16)[:1<<16]
+	must(t, xattr.Set(f.path("f"), "user.most", most))
+	wantErrno(t, "a value over 64 KiB", unix.Setxattr(f.path("f"), "user.more", append(most, 0), 0), unix.E2BIG)
+	wantErrno(t, "a name over 255 bytes", xattr.Set(f.path("f"), "user."+strings.Repeat("n", 251), nil), unix.ERANGE)
+	n, err := 0, error(nil)
+	for ; err == nil; n++ {
+		err = xattr.Set(f.path("f"), fmt.Sprintf("user.%0250d", n), []byte("x"))
+	}
+	wantErrno(t, "a name too many", err, unix.ENOSPC)
+	must(t, xattr.Set(f.path("f"), fmt.Sprintf("user.%0250d", 0), []byte("changed")))
+	f.remount()
+	list, err := xattr.List(f.path("f"))
+	if err != nil || len(list) != n {
+		t.Errorf("%d names are listed (%v), want %d", len(list), err, n)
+	}
+	if got, err := xattr.Get(f.path("f"), "user.most"); err != nil || !bytes.Equal(got, most) {
+		t.Errorf("the largest value: %d bytes, %v", len(got), err)
+	}
 }
 
 func TestUnlinkedButOpen(t *testing.T) {

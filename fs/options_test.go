@@ -3,7 +3,6 @@ package fs_test
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -136,11 +135,7 @@ func TestAllowOtherLetsOthersIn(t *testing.T) {
 		return
 	}
 	f := newFixture(t)
-	for dir := f.Dir; dir != "/"; dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o005 == 0 {
-			must(t, os.Chmod(dir, info.Mode().Perm()|0o055))
-		}
-	}
+	f.openTo(t)
 	must(t, os.Chmod(f.Dir, 0o777))
 	f.write("f", []byte("x"))
 	plain := f.Adjust

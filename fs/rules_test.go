@@ -156,3 +156,35 @@ func remove(kind, name string) string {
 	}
 	return "unlink " + name
 }
+
+// TestSharedContentClearsSetIDs: a copy that only takes the same entity is a
+// write all the same.
+func TestSharedContentClearsSetIDs(t *testing.T) {
+	f := newFixture(t, func(c *fs.Config, _ *transfer.Config) { c.AllowOther = os.Getuid() == 0 })
+	f.openTo(t)
+	f.write("f", []byte("content"))
+	f.write("g", nil)
+	must(t, os.Chmod(f.path("g"), 0o777|os.ModeSetuid|os.ModeSetgid))
+	f.drain()
+	a := startActor(t)
+	defer a.stop()
+	got := a.run(script{Roots: []string{f.Dir}, Steps: []string{ann + "fd in f rdonly", ann + "fd out g rdwr", ann + "copy in out", ann + "fstat out"}})
+	want := "100777"
+	if os.Getuid() != 0 {
+		want = "106777" // an ordinary user's own file, and he may chmod it
+	}
+	if answer := got[4][0].Got; got[3][0].Got != "7" || !strings.HasPrefix(answer, want) {
+		t.Errorf("copied %q bytes; then %q, want mode %s", got[3][0].Got, answer, want)
+	}
+	if a, b := f.xattr("f", "uuid"), f.xattr("g", "uuid"); a != b {
+		t.Errorf("the copy did not share the entity: %s, %s", a, b)
+	}
+}
+
+// openTo lets other users walk to the mount.
+func (f *fixture) openTo(t testing.TB) {
+	t.Helper()
+	for dir := filepath.Dir(f.Dir); os.Getuid() == 0 && dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
+	}
+}

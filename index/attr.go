@@ -7,10 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of extended attributes, in bytes: linux/limits.h.
+// Bounds of extended attributes, in bytes: linux/limits.h. With more names the
+// kernel could list none of them (E2BIG).
 const (
 	xattrNameMax = 255
 	xattrSizeMax = 64 << 10
+	xattrListMax = 64 << 10
 )
 
 // SetAttr changes an inode's mode, owner, group, times or size. What change does
@@ -59,6 +61,7 @@ func (ix *Index) GetXattr(ino Ino, name string) (value []byte, err error) {
 // SetXattr sets an extended attribute, and the inode's ctime. flags: 0,
 // XATTR_CREATE (EEXIST if there is one), XATTR_REPLACE (ENODATA if there is
 // none). Names of 1 to 255 bytes without NUL, values up to 64 KiB: ERANGE, E2BIG.
+// All names of an inode, with a NUL each, take 64 KiB at most: ENOSPC.
 func (ix *Index) SetXattr(ino Ino, name string, value []byte, flags uint32) error {
 	switch {
 	case name == "" || len(name) > xattrNameMax || strings.Contains(name, "\x00"):
@@ -78,12 +81,23 @@ func (ix *Index) SetXattr(ino Ino, name string, value []byte, flags uint32) erro
 			return syscall.EEXIST
 		case flags&unix.XATTR_REPLACE != 0 && !there:
 			return syscall.ENODATA
+		case !there && t.xattrNames(ino)+len(name)+1 > xattrListMax:
+			return syscall.ENOSPC
 		}
 		t.put(bucketXattrs, key, append([]byte{recordVersion}, value...))
 		n.Ctime = Now()
 		t.putInode(&n)
 		return nil
 	})
+}
+
+// xattrNames is how many bytes a list of an inode's names takes.
+func (t *tx) xattrNames(ino Ino) (size int) {
+	t.scan(bucketXattrs, string(inoKey(ino)), "", func(k string, _ []byte) bool {
+		size += len(k) - 8 + 1
+		return true
+	})
+	return size
 }
 
 // ListXattr lists the names, in the order of their bytes.
