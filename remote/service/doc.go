@@ -6,9 +6,10 @@
 // An upload appears whole or not at all, also after kill -9 and a loss of
 // power: it is written to a file without a name, which is named and synced
 // before its record is committed, or, if it is small, committed with its
-// record. Only the app and its registered users may upload or download; a restricted file
-// needs its share-secret, which is compared in constant time. Secrets come
-// from crypto/rand and appear in no log.
+// record. Only the app and its registered users may upload or download; a
+// restricted file needs its share-secret, which is compared in constant time.
+// Secrets come from crypto/rand and appear in no log. A message that is posted
+// is in its hour's history from then on.
 //
 // # Lock order
 //
