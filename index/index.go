@@ -281,9 +281,14 @@ func (ix *Index) Recovery() Recovery { return ix.recovery }
 func (ix *Index) commitLoop(interval time.Duration) {
 	defer close(ix.done)
 	s := ix.store
+	trims := time.NewTicker(trimEvery)
+	defer trims.Stop()
 	for {
 		select {
 		case <-s.dirty:
+		case <-trims.C:
+			s.trim(trimFrom)
+			continue
 		case <-ix.stop:
 			return
 		}
