@@ -31,6 +31,12 @@
 // # Limitations
 //
 // Times of last access are kept as set and not updated by reading. POSIX
-// ACLs, and xattrs outside "user.", are refused with ENOTSUP. Writing into a
-// file never uses FUSE passthrough, nor does reading yet.
+// ACLs, and xattrs outside "user.", are refused with ENOTSUP.
+//
+// Passthrough (see passthrough.go): a read-only mapping that outlives its
+// descriptor shows the content of the time even if the file is changed later.
+// A file that is being read by passthrough, and whose content another file has
+// come to share and is open as well, gets its writer after two seconds at
+// most, or EBUSY. What is stored into a mapping of it after the unmount is
+// lost.
 package fs

@@ -149,6 +149,7 @@ func (f *fixture) mount() {
 		f.panics.Add(1)
 		f.log.Errorf("panic: %v\n%s", v, debug.Stack())
 	}}
+	fc.Passthrough = !plain
 	f.Adjust(&fc, &xc)
 	xc.LocalOnly = fc.LocalOnly
 	f.transfer = transfer.New(xc)

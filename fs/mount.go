@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -51,11 +52,12 @@ type Config struct {
 	Thumbs      ThumbsMode    // "" is ThumbsList
 	ReadTimeout time.Duration // bound of one wait for the network; 0 is 30 s
 
-	ReadOnly   bool
-	AllowOther bool
-	NoExec     bool
-	UID, GID   *uint32 // shown as every file's owner, if set
-	Umask      *uint32 // taken from every file's mode as shown, if set
+	Passthrough bool // let the kernel read cached files by itself, where it can
+	ReadOnly    bool
+	AllowOther  bool
+	NoExec      bool
+	UID, GID    *uint32 // shown as every file's owner, if set
+	Umask       *uint32 // taken from every file's mode as shown, if set
 
 	FsName    string                   // what df and mount show; a ':' would make df call it remote
 	URL       func(entity.UUID) string // an entity's address, for user.chatfs.url
@@ -100,6 +102,7 @@ type filesystem struct {
 	ghosts ghosts
 	late   lateCommits
 	inval  *invalidator
+	passes atomic.Bool // the kernel reads cached files by itself
 	// debugLog takes go-fuse's own lines; it has a goroutine, so it is closed.
 	debugLog io.WriteCloser
 }
@@ -147,6 +150,7 @@ func Mount(mountpoint string, c Config) (*Server, error) {
 		f.close()
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
+	f.probe(server)
 	return &Server{fs: f, fuse: server}, nil
 }
 

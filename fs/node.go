@@ -17,6 +17,7 @@ type node struct {
 	gofs.Inode
 	fs  *filesystem
 	ino index.Ino
+	nodePass
 }
 
 // thumbBit marks the inode number of a picture's thumbnail: the picture's

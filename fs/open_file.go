@@ -22,7 +22,12 @@ type openFile struct {
 	ino index.Ino
 
 	handles  []*handle // that are open; guarded by openTable.mu
+	decided  bool      // whether there is a backing; guarded by openTable.mu
 	unlinked bool      // its last name is gone; guarded by openTable.mu
+
+	// backing is what the kernel reads by itself, or nil: decided at the first
+	// open, and before any writer.
+	backing *backing
 
 	// turn is held by whoever changes the content. It may be held over a
 	// fetch from the service; waiting for it gives way to the context.
@@ -73,6 +78,7 @@ func (f *filesystem) acquire(ino index.Ino, write bool) *handle {
 		t.open[ino] = of
 	}
 	h := &handle{of: of, write: write}
+	of.decided = of.decided || write
 	of.handles = append(of.handles, h)
 	return h
 }
@@ -115,6 +121,9 @@ func (of *openFile) release(h *handle) {
 		if file != nil {
 			file.Close()
 		}
+	}
+	if of.backing != nil {
+		of.backing.drop(of.fs)
 	}
 }
 
@@ -202,6 +211,9 @@ func (of *openFile) attach(in index.Inode) error {
 // commit makes what was written the file's content, in one index operation.
 // The caller has the turn.
 func (of *openFile) commit() error {
+	if err := of.noticeMapped(); err != nil {
+		return err
+	}
 	for !of.isUnlinked() {
 		of.mu.Lock()
 		c := index.Content{Staged: of.staged, Size: of.size, Failed: of.failed}
@@ -244,7 +256,9 @@ func (of *openFile) settle(empty bool) {
 	of.mu.Lock()
 	drop := []index.StagedID{of.old}
 	of.dirty, of.old, of.named = false, 0, true
-	if empty {
+	if empty && of.backing != nil {
+		of.named = false // it stays the content's file
+	} else if empty {
 		drop = append(drop, of.staged)
 		of.retire()
 	}

@@ -17,6 +17,7 @@ import (
 type handle struct {
 	of    *openFile
 	write bool
+	gone  bool // released, but a mapping may be left; guarded by openTable.mu
 
 	mu      sync.Mutex
 	held    bool               // keeps the uploader away
@@ -37,7 +38,8 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32,
 	if !h.write {
 		n.opened()
 	}
-	return h, fuse.FOPEN_KEEP_CACHE, 0
+	fh, how := n.given(h)
+	return fh, how, 0
 }
 
 // opened tells what is read, so that what is read next can be foreseen.
@@ -58,6 +60,11 @@ func (n *node) open(ctx context.Context, h *handle, flags uint32) error {
 	}
 	if err := h.of.attach(in); err != nil {
 		return err
+	}
+	if b := n.decide(h, in); b != nil && h.write {
+		if err := b.begin(ctx, h); err != nil {
+			return err
+		}
 	}
 	if flags&syscall.O_TRUNC == 0 || !h.write {
 		return nil
@@ -141,7 +148,7 @@ func (n *node) Lseek(_ context.Context, fh gofs.FileHandle, off uint64, whence u
 	if err != nil {
 		return 0, n.fs.errno("lseek", uint64(n.ino), err)
 	}
-	if h, ok := fh.(*handle); ok {
+	if h, ok := handleOf(fh); ok {
 		h.of.overlay(&in)
 		h.of.mu.Lock()
 		file := h.of.file
@@ -165,8 +172,8 @@ func (n *node) Lseek(_ context.Context, fh gofs.FileHandle, off uint64, whence u
 // it copy by itself).
 func (n *node) CopyFileRange(ctx context.Context, fhIn gofs.FileHandle, offIn uint64,
 	out *gofs.Inode, fhOut gofs.FileHandle, offOut, length, _ uint64) (uint32, syscall.Errno) {
-	src, ok1 := fhIn.(*handle)
-	dst, ok2 := fhOut.(*handle)
+	src, ok1 := handleOf(fhIn)
+	dst, ok2 := handleOf(fhOut)
 	if !ok1 || !ok2 || offIn != 0 || offOut != 0 || src.of == dst.of {
 		return 0, syscall.EXDEV
 	}
@@ -202,7 +209,7 @@ func (h *handle) share(ctx context.Context, in index.Inode) (bool, error) {
 		return false, err
 	}
 	of.overlay(&now)
-	if now.Size != 0 || of.hasFailed() || of.isUnlinked() {
+	if now.Size != 0 || of.hasFailed() || of.isUnlinked() || of.backing != nil {
 		return false, nil
 	}
 	mtime := index.Now()

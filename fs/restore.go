@@ -36,11 +36,47 @@ func (f *filesystem) restoreInto(ctx context.Context, in index.Inode, v index.Ve
 	if h.of.isDirty() {
 		return syscall.EBUSY
 	}
+	if h.of.backing != nil {
+		return h.overwrite(ctx, v)
+	}
 	if _, err := f.Index.Restore(v); err != nil {
 		return err
 	}
 	h.of.tookEntity()
 	return nil
+}
+
+// overwrite writes a version's content into a file that the kernel reads by
+// itself: what its readers have open is that one file. The caller has the turn.
+func (h *handle) overwrite(ctx context.Context, v index.Version) error {
+	of := h.of
+	e, err := of.fs.Index.Entity(v.UUID)
+	if err != nil {
+		return err
+	}
+	src, err := of.fs.Transfer.Open(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := src.WaitWhole(ctx); err != nil {
+		return err
+	}
+	if err := h.resize(ctx, 0); err != nil {
+		return err
+	}
+	file, err := of.writable(ctx, of.fs.MaxSize)
+	if err == nil {
+		err = copyN(ctx, file, src, e.Size)
+	}
+	if err != nil {
+		return err
+	}
+	of.changed(e.Size)
+	of.mu.Lock()
+	of.mtime = v.Mtime
+	of.mu.Unlock()
+	return of.commit()
 }
 
 // tellOf has the kernel forget what it knows of a path, and returns once it

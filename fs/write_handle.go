@@ -75,6 +75,9 @@ func (of *openFile) load(in index.Inode) error {
 // stage starts a new staged content and copies the first keep bytes of the
 // present one, fetched if need be, into it.
 func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.File, error) {
+	if of.backing != nil {
+		return of.privatize(ctx, in)
+	}
 	id := of.fs.Index.NextStaged()
 	file, err := of.fs.Blobs.CreateStaged(uint64(id))
 	if err != nil {
@@ -233,7 +236,7 @@ func firstError(a, b error) error {
 // truncate sets the size. With a handle open for writing the change is
 // committed at its close, else at once.
 func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kill bool) error {
-	h, ok := fh.(*handle)
+	h, ok := handleOf(fh)
 	if !ok || !h.write {
 		h = n.fs.acquire(n.ino, true)
 		defer h.close()
@@ -302,7 +305,7 @@ func (of *openFile) hasFailed() bool {
 
 // Allocate answers fallocate(2) on the staged file.
 func (n *node) Allocate(ctx context.Context, fh gofs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
-	h, ok := fh.(*handle)
+	h, ok := handleOf(fh)
 	if !ok || !h.write {
 		return syscall.EBADF
 	}
@@ -347,7 +350,7 @@ func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) err
 // Flush answers close(2): what was written becomes the file's content, as
 // far as the mount's close mode promises.
 func (n *node) Flush(ctx context.Context, fh gofs.FileHandle) syscall.Errno {
-	h, ok := fh.(*handle)
+	h, ok := handleOf(fh)
 	if !ok || !h.write {
 		return 0
 	}
@@ -383,7 +386,7 @@ func (h *handle) commit(ctx context.Context) error {
 // Fsync makes content and index outlive a power loss. A stored upload error
 // is told once.
 func (n *node) Fsync(ctx context.Context, fh gofs.FileHandle, _ uint32) syscall.Errno {
-	h, ok := fh.(*handle)
+	h, ok := handleOf(fh)
 	if !ok {
 		return n.fs.errno("fsync", uint64(n.ino), n.fs.Index.Sync())
 	}
@@ -425,7 +428,11 @@ func (h *handle) unhold() {
 // Release queues what was written after the last close, by way of a mapping
 // say, and gives the handle up. No error can reach a program any more.
 func (n *node) Release(_ context.Context, fh gofs.FileHandle) syscall.Errno {
-	if h, ok := fh.(*handle); ok {
+	h, ok := handleOf(fh)
+	switch {
+	case ok && h.write && h.of.backing != nil:
+		n.fs.closeMapped(h)
+	case ok:
 		h.close()
 	}
 	return 0

@@ -78,8 +78,15 @@ func (f *CachedFile) Close() error {
 // the digest first, and dropped if it has lost bytes with the power; it is also
 // dropped if the digest is not known.
 func (s *Store) OpenCached(k Key, want entity.Digest) (*CachedFile, error) {
-	if f, err := s.openCached(k, want); !errors.Is(err, fs.ErrNotExist) {
-		return f, err
+	for {
+		f, err := s.openCached(k, want)
+		if errors.Is(err, errParted) {
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		break
 	}
 	f, err := os.Open(s.pinnedPath(k))
 	if err != nil {
@@ -105,9 +112,19 @@ func (s *Store) openCached(k Key, want entity.Digest) (*CachedFile, error) {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &CachedFile{File: f, s: s, used: s.used.opened(k, st.Size)}, nil
+	c := &CachedFile{File: f, s: s, used: s.used.opened(k, st.Size)}
+	s.mu.Unlock()
+	// Part may just have put a copy in its place, and counted before us.
+	var now unix.Stat_t
+	if unix.Lstat(s.cachedPath(k), &now) != nil || now.Ino != st.Ino || now.Dev != st.Dev {
+		c.Close()
+		return nil, errParted
+	}
+	return c, nil
 }
+
+// errParted says that another file bears the name now.
+var errParted = errors.New("cached content was replaced")
 
 // trust makes sure of content that a loss of power may have damaged.
 func (s *Store) trust(k Key, f *os.File, want entity.Digest) error {
@@ -214,7 +231,8 @@ type Download struct {
 	sum  hash.Hash
 	n    int64
 
-	memory bool // the disk is full
+	memory bool        // the disk is full
+	used   *cachedFile // from Commit on
 }
 
 // NewDownload begins a content of size bytes; -1 where that is not known.
@@ -296,9 +314,19 @@ func (d *Download) Commit(want entity.Digest) error {
 	}
 	if err == nil {
 		d.s.added(d.k, d.n)
+		d.s.mu.Lock()
+		d.used = d.s.used.opened(d.k, d.n) // until Close
+		d.s.mu.Unlock()
 	}
 	return nil
 }
 
 // Close closes the file; without a Commit before, the content is forgotten.
-func (d *Download) Close() error { return d.file.Close() }
+func (d *Download) Close() error {
+	if d.used != nil {
+		d.s.mu.Lock()
+		d.s.used.closed(d.used)
+		d.s.mu.Unlock()
+	}
+	return d.file.Close()
+}

@@ -29,6 +29,7 @@ type mountOptions struct {
 	cacheSize    byteSize
 	minFree      fraction
 	prefetch     byteSize
+	passthrough  choice
 	readTimeout  time.Duration
 	drainTimeout time.Duration
 	retention    optionalSpan
@@ -68,6 +69,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	o.thumbs = choice{string(fs.ThumbsList), []string{string(fs.ThumbsList), string(fs.ThumbsHidden), string(fs.ThumbsOff)}}
 	o.keep = choice{string(transfer.KeepLocal), []string{string(transfer.KeepLocal), string(transfer.KeepRenew), string(transfer.KeepNone)}}
 	o.history = span(30 * 24 * time.Hour)
+	o.passthrough = choice{"auto", []string{"auto", "off"}}
 	o.logLevel = choice{"info", []string{"debug", "info", "warning", "error"}}
 	o.cacheSize, o.minFree, o.prefetch = 10<<30, 0.05, 64<<20
 	o.umask.octal = true
@@ -83,6 +85,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.Var(&o.cacheSize, "cache-size", "most that copies of the service's files take on the disk")
 	f.Var(&o.minFree, "min-free", "share of the disk that is left free")
 	f.Var(&o.prefetch, "prefetch", "most that is fetched ahead of who reads a directory's files in order; 0 is nothing")
+	f.Var(&o.passthrough, "passthrough", "let the kernel read files that are here by itself: where it can (as root), or not")
 	f.DurationVar(&o.readTimeout, "read-timeout", 30*time.Second, "longest wait of a read for the network")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest wait for uploads at the end")
 	f.Var(&o.retention, "retention", "how long the service keeps a file; 0 is for ever (default: 7d; the embedded service: 0)")
@@ -174,8 +177,8 @@ func (s *session) fsConfig(o *mountOptions) fs.Config {
 	return fs.Config{
 		Index: s.index, Blobs: s.blobs, Transfer: s.transfer,
 		Close: fs.CloseMode(o.close.value), Thumbs: fs.ThumbsMode(o.thumbs.value),
-		ReadTimeout: o.readTimeout,
-		ReadOnly:    o.readOnly, AllowOther: o.allowOther, NoExec: o.noExec,
+		ReadTimeout: o.readTimeout, Passthrough: o.passthrough.value == "auto",
+		ReadOnly: o.readOnly, AllowOther: o.allowOther, NoExec: o.noExec,
 		UID: o.uid.value, GID: o.gid.value, Umask: o.umask.value,
 		FsName:    fsName(s.service.name),
 		URL:       s.service.client.URL,
