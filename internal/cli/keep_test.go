@@ -64,6 +64,18 @@ func TestKeptFileNeedsNoService(t *testing.T) {
 	r.wait(ok, "")
 }
 
+// TestServiceThatForgetsAtOnce is no reason to spin or to fail.
+func TestServiceThatForgetsAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.mount("--settle", "0s", "--retention", "1ns")
+	p.put("a.txt", "hello")
+	p.sync()
+	p.want("a.txt", "hello")
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "everything is uploaded")
+}
+
 func TestBadRetention(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

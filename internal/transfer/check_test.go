@@ -102,6 +102,20 @@ func TestCheckFindsAndMendsDamagesOnTheDisk(t *testing.T) {
 	}
 }
 
+// TestCheckLeavesPinsOfAnotherIndex alone: after a restore, they are those of
+// the index that was kept beside.
+func TestCheckLeavesPinsOfAnotherIndex(t *testing.T) {
+	w := newWeekly(t, transfer.KeepLocal, false)
+	u, err := entity.NewUUID()
+	must(t, err)
+	w.file(blob.PinnedDir + "/" + u.String()[:2] + "/" + u.String())
+	w.sound()
+	must(t, w.x.Sweep(context.Background()))
+	if n := w.pinned(); n != 1 {
+		t.Errorf("%d are pinned", n)
+	}
+}
+
 // wait writes a file that nothing uploads.
 func (w *weekly) wait(name string, content []byte) {
 	in, err := w.index.Resolve(name)

@@ -30,6 +30,8 @@ const (
 const (
 	// sweepEvery is the pause between two looks at all entities, at most.
 	sweepEvery = time.Hour
+	// leastSweep bounds it from below, for services that forget at once.
+	leastSweep = 100 * time.Millisecond
 	// lookEvery is how often the clock is looked at: timers stand still while
 	// the machine sleeps.
 	lookEvery = time.Minute
@@ -51,7 +53,7 @@ type keeper struct {
 func (t *Transfer) watchExpiry() {
 	every := sweepEvery
 	if t.Retention > 0 {
-		every = min(every, t.Retention/8)
+		every = max(min(every, t.Retention/8), leastSweep)
 	}
 	tick := time.NewTicker(min(lookEvery, every))
 	defer tick.Stop()
