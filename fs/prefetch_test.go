@@ -84,6 +84,35 @@ func TestPrefetchKeepsItsBound(t *testing.T) {
 	}
 }
 
+// TestPrefetchLeavesAReaderThatWentAway has room for two files ahead, which
+// were fetched for a directory that nobody reads on.
+func TestPrefetchLeavesAReaderThatWentAway(t *testing.T) {
+	f := row(t, 20, 2*rowSize+rowSize/2)
+	must(t, os.Mkdir(f.path("other"), 0o755))
+	for i := range 20 {
+		f.write("other/"+numbered("g", i), pattern(100+i, rowSize))
+	}
+	f.drain()
+	f.forgetCache()
+	f.readRow(upTo(5)...)
+	f.waitFetched(3)
+	for i := range 5 {
+		f.wantContent("other/"+numbered("g", i), pattern(100+i, rowSize))
+	}
+	f.waitFetched(6)
+}
+
+// waitFetched waits until n files were fetched ahead.
+func (f *fixture) waitFetched(n int64) {
+	f.t.Helper()
+	fusetest.Eventually(f.t, "prefetch", func() error {
+		if s := f.transfer.PrefetchStats(); s.Fetched < n {
+			return fmt.Errorf("prefetched %+v, want %d", s, n)
+		}
+		return nil
+	})
+}
+
 // TestPrefetchFoldsAtTheFirstMiss stops in the middle of a directory: what was
 // fetched ahead is counted as waste, and no more is fetched.
 func TestPrefetchFoldsAtTheFirstMiss(t *testing.T) {

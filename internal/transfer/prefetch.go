@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,7 +38,7 @@ type prefetcher struct {
 	opened  chan opening
 	slots   chan struct{}
 	streams map[place]*stream
-	order   []place      // the streams, oldest first
+	order   []place      // the streams, used longest ago first
 	bytes   atomic.Int64 // fetched, or about to be, and not opened yet
 
 	fetched, hits, wasted atomic.Int64
@@ -116,21 +117,38 @@ func (t *Transfer) foresee() {
 	}
 }
 
-// stream gives a place's stream; the oldest goes if there are too many.
+// stream gives a place's stream; the one used longest ago goes if there are
+// too many.
 func (p *prefetcher) stream(at place) *stream {
 	s := p.streams[at]
-	if s != nil {
-		return s
+	switch {
+	case s != nil:
+		p.order = slices.DeleteFunc(p.order, func(o place) bool { return o == at })
+	case len(p.order) >= maxStreams:
+		p.drop(p.order[0])
 	}
-	if len(p.order) >= maxStreams {
-		p.passOver(p.streams[p.order[0]].next)
-		delete(p.streams, p.order[0])
-		p.order = p.order[1:]
+	if s == nil {
+		s = &stream{place: at}
+		p.streams[at] = s
 	}
-	s = &stream{place: at}
-	p.streams[at] = s
 	p.order = append(p.order, at)
 	return s
+}
+
+func (p *prefetcher) drop(at place) {
+	p.passOver(p.streams[at].next)
+	delete(p.streams, at)
+	p.order = slices.DeleteFunc(p.order, func(o place) bool { return o == at })
+}
+
+// makeRoom has size bytes free of the most that there may be ahead: readers
+// that went away lose what was fetched for them, but not one that the bytes
+// are for. It tells whether there is room.
+func (p *prefetcher) makeRoom(s *stream, size, most int64) bool {
+	for p.bytes.Load()+size > most && p.order[0] != s.place {
+		p.drop(p.order[0])
+	}
+	return p.bytes.Load()+size <= most
 }
 
 // advance follows the reader to name. The window doubles when it was the very
@@ -218,7 +236,7 @@ func (t *Transfer) fetchAhead(s *stream) {
 			size = thumbBytes
 		}
 		if !t.Blobs.HasCached(k) {
-			if t.ahead.bytes.Load()+size > t.Prefetch {
+			if !t.ahead.makeRoom(s, size, t.Prefetch) {
 				return
 			}
 			f.fetch = &fetch{size: size, stop: make(chan struct{})}
