@@ -220,6 +220,23 @@ func (f *fixture) drain() {
 	must(f.t, f.transfer.Drain(ctx, nil))
 }
 
+// waitForSpares returns once all files that are made ahead are open.
+func (f *fixture) waitForSpares() {
+	fusetest.Eventually(f.t, "files made ahead", func() error {
+		fds, err := os.ReadDir("/proc/self/fd")
+		n := 0
+		for _, fd := range fds {
+			if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, filepath.Join(f.state, "staging")) {
+				n++
+			}
+		}
+		if n < blob.SpareCount {
+			err = errors.Join(err, fmt.Errorf("%d", n))
+		}
+		return err
+	})
+}
+
 // staged lists the staged files.
 func (f *fixture) staged() []string {
 	f.t.Helper()

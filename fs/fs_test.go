@@ -36,6 +36,7 @@ func TestPosix(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
+			f.waitForSpares() // FdLeak counts descriptors
 			test(t, f.Dir)
 		})
 	}

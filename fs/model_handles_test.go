@@ -171,7 +171,7 @@ func (m *model) check(t *rapid.T) {
 			return describe(&st), nil
 		})
 	}
-	if m.steps++; m.steps%25 == 0 {
+	if m.steps++; m.steps%50 == 0 {
 		m.compareTrees(t)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 110, or 1100 of them if there is time")
+var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 90, or 1000 of them if there is time")
 
 // TestModel does random operations on the mount and on a plain directory at
 // once, by name and on several open files, and compares errnos, results and
@@ -26,9 +26,9 @@ var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations e
 func TestModel(t *testing.T) {
 	f := newFixture(t)
 	if *modelRuns == 0 {
-		*modelRuns = 110
+		*modelRuns = 90
 		if long() {
-			*modelRuns = 1100
+			*modelRuns = 900
 		}
 	}
 	must(t, flag.Set("rapid.checks", fmt.Sprint(*modelRuns)))

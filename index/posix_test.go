@@ -235,3 +235,19 @@ func TestReadDirGoesOnAfterAName(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestLinksHaveALimit(t *testing.T) {
+	w := newWorld(t)
+	noError(t, w.store.update(func(tx *tx) error {
+		n, err := tx.inode(w.f.Ino)
+		n.Nlink = linkMax - 1
+		tx.putInode(&n)
+		return err
+	}))
+	if n := must[Inode](t)(w.Link(w.f.Ino, Root, "last")); n.Nlink != linkMax {
+		t.Errorf("%d links, want %d", n.Nlink, linkMax)
+	}
+	if _, err := w.Link(w.f.Ino, Root, "one more"); !errors.Is(err, syscall.EMLINK) {
+		t.Errorf("%v, want EMLINK", err)
+	}
+}

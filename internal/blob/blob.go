@@ -60,7 +60,7 @@ func Open(o Options) (*Store, error) {
 		o.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
 	s := &Store{o: o, staging: filepath.Join(o.StateDir, "staging"), cache: filepath.Join(o.CacheDir, "entities"),
-		pinned: filepath.Join(o.StateDir, PinnedDir), spares: make(chan *os.File, spareCount),
+		pinned: filepath.Join(o.StateDir, PinnedDir), spares: make(chan *os.File, SpareCount),
 		evict: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.used.init()
 	for _, dir := range []string{s.staging, s.cache, s.pinned} {

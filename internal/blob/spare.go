@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spareCount is how many files without a name are made ahead, at most.
-const spareCount = 32
+// SpareCount is how many files without a name a Store makes ahead and holds
+// open.
+const SpareCount = 32
 
 // sparePause is how long none are made after the disk refused one.
 const sparePause = time.Second

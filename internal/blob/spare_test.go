@@ -17,7 +17,7 @@ func TestStagedFilesAreMadeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const many = 4 * spareCount
+	const many = 4 * SpareCount
 	for id := range uint64(many) {
 		f, err := s.CreateStaged(id)
 		if err != nil {
