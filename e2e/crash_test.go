@@ -30,12 +30,53 @@ type manifest struct {
 	mu     sync.Mutex
 	files  map[string][]byte // nil: acknowledged as removed
 	doubts map[string][]byte // name → what an operation under way wants it to be
+	attrs  map[string]attr   // that chmod and utimes acknowledged since
+}
+
+// attr is what a file's content does not hold.
+type attr struct {
+	mode  fs.FileMode
+	mtime time.Time
+}
+
+// setAttr gives a file mode and mtime, and notes them once that is
+// acknowledged.
+func (m *manifest) setAttr(path string, a attr) error {
+	name := filepath.Base(path)
+	m.mu.Lock()
+	there := m.files[name] != nil
+	delete(m.attrs, name)
+	m.mu.Unlock()
+	if !there {
+		return nil
+	}
+	if err := errors.Join(os.Chmod(path, a.mode), os.Chtimes(path, time.Time{}, a.mtime)); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.attrs[name] = a
+	return nil
+}
+
+// checkAttr compares what is noted of a file.
+func (m *manifest) checkAttr(t *testing.T, path string) {
+	t.Helper()
+	want, noted := m.attrs[filepath.Base(path)]
+	if !noted {
+		return
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != want.mode || !info.ModTime().Equal(want.mtime) {
+		t.Errorf("%s: %v (%v), want mode %v and mtime %v", path, info, err, want.mode, want.mtime)
+	}
 }
 
 func (m *manifest) begin(name string, content []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.doubts[name] = content
+	delete(m.attrs, name)
 }
 
 func (m *manifest) done(name string) {
@@ -55,7 +96,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	t.Logf("CHATFS_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	s := newSession(t, "--settle", "20ms")
-	m := &manifest{files: make(map[string][]byte), doubts: make(map[string][]byte)}
+	m := &manifest{files: make(map[string][]byte), doubts: make(map[string][]byte), attrs: make(map[string]attr)}
 	verified := 0
 	for range kills() {
 		s.workUntilKilled(m, random, time.Duration(5+random.IntN(120))*time.Millisecond)
@@ -112,25 +153,41 @@ func (m *manifest) step(dir string, writer int, r *rand.Rand) error {
 		m.done(name)
 		return nil
 	}
+	if r.IntN(5) == 0 {
+		return m.setAttr(path, attr{fs.FileMode(0o600 | r.IntN(0o100)), time.Unix(r.Int64N(1<<31), r.Int64N(1e9))})
+	}
 	content := bytes.Repeat([]byte{byte(r.Uint32()), byte(r.Uint32()), byte(writer)}, r.IntN(20_000))
 	m.begin(name, content)
-	if err := save(path, content, r.IntN(2) == 0); err != nil {
+	if err := save(path, content, r.IntN(2) == 0, r.IntN(4) == 0); err != nil {
 		return err
 	}
 	m.done(name)
 	return nil
 }
 
-// save writes a file, in place or by way of a temporary name.
-func save(path string, content []byte, rename bool) error {
+// save writes a file, in place or by way of a temporary name, perhaps with
+// fsync.
+func save(path string, content []byte, rename, sync bool) error {
 	if !rename {
-		return os.WriteFile(path, content, 0o644)
+		return write(path, content, sync)
 	}
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".Ab12Cd")
-	if err := os.WriteFile(tmp, content, 0o644); err != nil {
+	if err := write(tmp, content, sync); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+func write(path string, content []byte, sync bool) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // verify compares each name with what was acknowledged, and settles what was
@@ -150,6 +207,7 @@ func (m *manifest) verify(t *testing.T, dir string) int {
 		if want != nil && (err != nil || !bytes.Equal(got, want)) {
 			t.Errorf("%s: %d bytes, want %d: %v", name, len(got), len(want), err)
 		}
+		m.checkAttr(t, filepath.Join(dir, name))
 		n++
 	}
 	for name, wanted := range m.doubts {

@@ -45,6 +45,7 @@ type session struct {
 	base string
 	Dir  string // the mount point
 	Args []string
+	Env  []string // more than a person has
 
 	proc  *exec.Cmd
 	ended chan error
@@ -55,17 +56,24 @@ type session struct {
 func newSession(t *testing.T, args ...string) *session {
 	t.Helper()
 	s := &session{t: t, base: t.TempDir(), Args: args}
+	s.begin()
+	return s
+}
+
+// begin makes the mount point and mounts.
+func (s *session) begin() {
+	t := s.t
+	t.Helper()
 	s.Dir = filepath.Join(s.base, "files")
 	if err := os.Mkdir(s.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.end)
 	s.mount()
-	return s
 }
 
 func (s *session) env() []string {
-	return append(os.Environ(), "HOME="+s.base, "XDG_STATE_HOME="+s.base+"/state",
+	return append(append(os.Environ(), s.Env...), "HOME="+s.base, "XDG_STATE_HOME="+s.base+"/state",
 		"XDG_CACHE_HOME="+s.base+"/cache", "XDG_CONFIG_HOME="+s.base+"/config", "LC_ALL=C.UTF-8")
 }
 

@@ -120,5 +120,9 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	stop() // a second signal ends at once
 	grace, cancel := context.WithTimeout(context.Background(), shutdownPatience)
 	defer cancel()
-	return s.Shutdown(grace)
+	err = s.Shutdown(grace)
+	if met := s.Counts().Faults; len(met) > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "Faults %v\n", met)
+	}
+	return err
 }

@@ -164,7 +164,7 @@ func startService(t testing.TB, dir, listen string) (*service.Service, *remote.C
 	must(t, err)
 	id, secret := served.Credentials()
 	client, err := remote.New(remote.Config{Base: served.Base(), ClientID: id, ClientSecret: secret, MaxRPS: -1,
-		FirstPause: time.Millisecond, ProgressTimeout: 200 * time.Millisecond, AnswerTimeout: 200 * time.Millisecond, Log: quiet()})
+		FirstPause: time.Millisecond, Log: quiet()})
 	must(t, err)
 	return served, client
 }

@@ -56,7 +56,7 @@ func (o *outage) failed(j *job, err error, now time.Time) {
 	o.err = err
 	o.tries++
 	most := probeMost
-	if !errors.Is(err, remote.ErrUnavailable) {
+	if errors.Is(err, remote.ErrUnauthorized) {
 		most = patientMost
 	}
 	o.probe = now.Add(min(pause(o.tries), most))
