@@ -216,8 +216,10 @@ func (c *Client) do(ctx context.Context, k call) error {
 			err = c.once(ctx, k, token)
 		}
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil || ctx.Err() != nil && !Temporary(err):
 			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.Is(err, ErrUnauthorized) && !renewed && !token.IsZero() && c.tokens.renews():
 			renewed = true
 			c.tokens.refused(token)

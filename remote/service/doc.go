@@ -9,7 +9,8 @@
 // record. Only the app and its registered users may upload or download; a
 // restricted file needs its share-secret, which is compared in constant time.
 // Secrets come from crypto/rand and appear in no log. A message that is posted
-// is in its hour's history from then on.
+// is in its hour's history from then on. A client that sends or takes no byte
+// for Config.Patience loses its connection; what it may send is bounded.
 //
 // # Lock order
 //
@@ -18,5 +19,7 @@
 // # Limitations
 //
 // Where the real service's behaviour is not documented the choice made here
-// stands in a comment that begins with "Choice:". Group files are not served.
+// stands in a comment that begins with "Choice:". Group files and video frames
+// are not served, and messages reach nobody. An upload that a kill ends between
+// its file's name and its record leaves that file behind, as do expired files.
 package service

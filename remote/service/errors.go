@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -25,7 +26,9 @@ var (
 	errNoEntity     = fail(http.StatusNotFound, "entity_not_found", "Entity not found")
 	errExpired      = fail(http.StatusNotFound, "file_expired", "file has expired")
 	errNoFile       = fail(http.StatusBadRequest, "illegal_argument", "file must be provided.")
+	errCut          = fail(http.StatusBadRequest, "illegal_argument", "the body is cut, or a part of it is too large")
 	errTooLarge     = fail(http.StatusRequestEntityTooLarge, "file exceeding maximum limit", "file exceeding maximum limit")
+	errPlan         = fail(http.StatusTooManyRequests, "resource_limited", "the plan's limit is reached")
 	errReachLimit   = fail(http.StatusTooManyRequests, "reach_limit", "This request has reached api limit, please try again later")
 	// Choice: the documents name no code for a wrong share-secret.
 	errSecret  = fail(http.StatusForbidden, "forbidden", "the share-secret is missing or wrong")
@@ -36,8 +39,14 @@ var (
 // writeJSON answers v with a status.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // what is answered is made of strings and numbers
+	}
+	b = append(b, '\n')
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v)
+	w.Write(b)
 }
 
 func (f *failure) write(w http.ResponseWriter, began time.Time) {

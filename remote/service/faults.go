@@ -1,11 +1,14 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,25 +34,30 @@ type faultPoint struct {
 	delay time.Duration // of latency
 }
 
+// faultScopes are the requests that a fault may be kept to.
+var faultScopes = []string{"token", "upload", "download", "message", "history"}
+
 // FaultKinds are the faults there are.
 var FaultKinds = []string{
 	"throttle",    // 429 reach_limit
+	"plan",        // 429 resource_limited
 	"unavailable", // 503
 	"error",       // 500
 	"html",        // 502 with a page of HTML
 	"reset",       // the connection is reset
 	"stall",       // the answer does not come
 	"cut",         // the answer's body ends early
-	"length",      // the answer is longer than its Content-Length
+	"hang",        // the answer's body stops in its middle
+	"length",      // the answer is shorter than its Content-Length
 	"expire",      // 401 auth_bad_access_token
 	"redirect",    // 302 to another port, which refuses credentials
-	"latency",     // the answer comes late: latency=30ms
+	"latency",     // the answer comes late: latency=30ms, latency=2s@5%
 }
 
 // ParseFaults reads a list such as "throttle=5%,upload.reset=3,latency=30ms":
 // each kind with a rate in percent, or how many of the first requests it
-// strikes; before it, perhaps, which requests. The seed makes a run
-// repeatable.
+// strikes; before it, perhaps, which requests. Of latency it is a time, perhaps
+// with @ and a rate or number. The seed makes a run repeatable.
 func ParseFaults(list string, seed uint64) (*Faults, error) {
 	f := &Faults{random: rand.New(rand.NewPCG(seed, 0)), counts: make(map[string]int)}
 	for _, item := range strings.Split(list, ",") {
@@ -68,22 +76,17 @@ func parseFault(item string) (*faultPoint, error) {
 	if on, kind, scoped := strings.Cut(name, "."); scoped {
 		p.on, p.kind = on, kind
 	}
-	known := false
-	for _, k := range FaultKinds {
-		known = known || k == p.kind
-	}
-	if !ok || !known || p.on != "" && p.on != "token" && p.on != "upload" && p.on != "download" {
-		return nil, fmt.Errorf("fault %q: not of the form [token.|upload.|download.]KIND=AMOUNT with a kind of %s", item, strings.Join(FaultKinds, ", "))
+	if !ok || !slices.Contains(FaultKinds, p.kind) || p.on != "" && !slices.Contains(faultScopes, p.on) {
+		return nil, fmt.Errorf("fault %q: not of the form [%s.]KIND=AMOUNT with a kind of %s", item, strings.Join(faultScopes, ".|"), strings.Join(FaultKinds, ", "))
 	}
 	var err error
-	switch percent, isRate := strings.CutSuffix(amount, "%"); {
-	case p.kind == "latency":
-		p.delay, err = time.ParseDuration(amount)
-	case isRate:
-		p.rate, err = strconv.ParseFloat(percent, 64)
-		p.rate /= 100
-	default:
-		p.left, err = strconv.Atoi(amount)
+	if p.kind == "latency" {
+		delay, often, some := strings.Cut(amount, "@")
+		if p.delay, err = time.ParseDuration(delay); err == nil && some {
+			err = p.often(often)
+		}
+	} else {
+		err = p.often(amount)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fault %q: %w", item, err)
@@ -91,15 +94,22 @@ func parseFault(item string) (*faultPoint, error) {
 	return p, nil
 }
 
+// often reads a rate, or a number of requests.
+func (p *faultPoint) often(amount string) (err error) {
+	if percent, isRate := strings.CutSuffix(amount, "%"); isRate {
+		p.rate, err = strconv.ParseFloat(percent, 64)
+		p.rate /= 100
+	} else if p.left, err = strconv.Atoi(amount); err == nil && p.left < 0 {
+		err = errors.New("less than none")
+	}
+	return err
+}
+
 // Counts tells how often each kind has struck.
 func (f *Faults) Counts() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := make(map[string]int)
-	for k, n := range f.counts {
-		c[k] = n
-	}
-	return c
+	return maps.Clone(f.counts)
 }
 
 // strike draws which fault, if any, a request meets, and its latency.
@@ -110,18 +120,18 @@ func (f *Faults) strike(on string) (kind string, delay time.Duration) {
 		if p.on != "" && p.on != on || p.left == 0 {
 			continue
 		}
-		if p.kind == "latency" {
-			delay += p.delay
-			continue
-		}
-		if kind != "" || f.random.Float64() >= p.rate {
+		if kind != "" && p.kind != "latency" || f.random.Float64() >= p.rate {
 			continue
 		}
 		if p.left > 0 {
 			p.left--
 		}
-		kind = p.kind
-		f.counts[kind]++
+		f.counts[p.kind]++
+		if p.kind == "latency" {
+			delay += p.delay
+		} else {
+			kind = p.kind
+		}
 	}
 	return kind, delay
 }
@@ -137,22 +147,27 @@ func (s *Service) faulty(on string, h handler) handler {
 			select {
 			case <-time.After(delay):
 			case <-r.Context().Done():
+			case <-s.ctx.Done():
 			}
 		}
 		return s.misbehave(kind, w, r, h)
 	}
 }
 
+// refusals are the faults that are an answer of the API.
+var refusals = map[string]*failure{
+	"throttle":    errReachLimit,
+	"plan":        errPlan,
+	"unavailable": fail(http.StatusServiceUnavailable, "service_unavailable", "on purpose"),
+	"error":       fail(http.StatusInternalServerError, "internal_error", "on purpose"),
+	"expire":      errBadToken,
+}
+
 func (s *Service) misbehave(kind string, w http.ResponseWriter, r *http.Request, h handler) *failure {
+	if f := refusals[kind]; f != nil {
+		return f
+	}
 	switch kind {
-	case "throttle":
-		return errReachLimit
-	case "unavailable":
-		return fail(http.StatusServiceUnavailable, "service_unavailable", "on purpose")
-	case "error":
-		return fail(http.StatusInternalServerError, "internal_error", "on purpose")
-	case "expire":
-		return errBadToken
 	case "html":
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusBadGateway)
@@ -162,18 +177,27 @@ func (s *Service) misbehave(kind string, w http.ResponseWriter, r *http.Request,
 		reset(w)
 		return nil
 	case "stall":
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
+		io.Copy(io.Discard, r.Body) // only then the client's end is noticed
+		s.silence(r)
 	case "cut":
-		return h(&cutWriter{ResponseWriter: w, left: 100}, r)
+		return h(&cutWriter{ResponseWriter: w, end: func() {}}, r)
+	case "hang":
+		return h(&cutWriter{ResponseWriter: w, end: func() { s.silence(r) }}, r)
 	case "length":
 		return h(&longWriter{w}, r)
 	case "redirect":
-		if r.Method == http.MethodGet {
-			return s.redirect(w, r)
-		}
+		return s.redirect(w, r)
 	}
 	return h(w, r)
+}
+
+// silence lasts until the client leaves, and then ends the connection.
+func (s *Service) silence(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-s.ctx.Done():
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // reset closes the connection so that the client sees a reset.
@@ -188,16 +212,27 @@ func reset(w http.ResponseWriter) {
 	conn.Close()
 }
 
-// cutWriter ends the connection after some bytes of the body.
+// cutWriter sends half of the body's Content-Length, then end, and then ends
+// the connection.
 type cutWriter struct {
 	http.ResponseWriter
+	end  func()
 	left int
 }
 
+// WriteHeader learns the length.
+func (c *cutWriter) WriteHeader(status int) {
+	n, _ := strconv.Atoi(c.Header().Get("Content-Length"))
+	c.left = n / 2
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends what may be sent.
 func (c *cutWriter) Write(p []byte) (int, error) {
 	n, err := c.ResponseWriter.Write(p[:min(len(p), c.left)])
 	if c.left -= n; c.left <= 0 {
 		http.NewResponseController(c.ResponseWriter).Flush()
+		c.end()
 		panic(http.ErrAbortHandler)
 	}
 	return n, err
@@ -219,8 +254,14 @@ func (l *longWriter) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (l *longWriter) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// redirect checks the request here and sends the client to the other port.
+// redirect checks a download's request here and sends the client to the other
+// port. Other requests are sent there as they are, which no client should
+// follow.
 func (s *Service) redirect(w http.ResponseWriter, r *http.Request) *failure {
+	if r.Method != http.MethodGet || r.PathValue("uuid") == "" {
+		http.Redirect(w, r, s.other+r.URL.Path, http.StatusTemporaryRedirect)
+		return nil
+	}
 	if _, f := s.authorize(r); f != nil {
 		return f
 	}
@@ -239,7 +280,8 @@ func (s *Service) redirect(w http.ResponseWriter, r *http.Request) *failure {
 // objectStore serves the other port: bytes for whoever has the address, but
 // for none that shows a credential.
 func (s *Service) objectStore(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Authorization") != "" || header(r, "share-secret") != "" {
+	if r.Header.Get("Authorization") != "" || header(r, "share-secret") != "" || r.Method != http.MethodGet {
+		s.count(func(c *Counts) { c.Leaks++ })
 		http.Error(w, "credentials were carried to another host", http.StatusBadRequest)
 		return
 	}

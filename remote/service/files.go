@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 
 // upload answers POST /chatfiles.
 func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
-	file, name, f := filePart(r)
+	form, f := newForm(r)
+	if f != nil {
+		return f
+	}
+	file, name, f := form.file(s.MaxSize)
 	if f != nil {
 		return f
 	}
@@ -26,15 +31,15 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
 	case content.size > s.MaxSize:
 		return errTooLarge
 	case err != nil:
-		return fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
+		return errCut
 	}
-	if f := rest(r.Body); f != nil {
+	if f := form.rest(); f != nil {
 		return f
 	}
-	return s.accept(w, r, content, s.newRecord(r, content.size, name))
+	return s.accept(w, r, content, s.newRecord(r, form, content.size, name))
 }
 
-func (s *Service) newRecord(r *http.Request, size int64, name string) fileRecord {
+func (s *Service) newRecord(r *http.Request, form *form, size int64, name string) fileRecord {
 	record := fileRecord{Size: size, Name: name}
 	if restricted(r) {
 		record.Secret = random(36) // 48 characters
@@ -42,16 +47,22 @@ func (s *Service) newRecord(r *http.Request, size int64, name string) fileRecord
 	if s.ExpireAfter > 0 {
 		record.Expires = s.Now().Add(s.ExpireAfter)
 	}
+	record.ThumbWidth, record.ThumbHeight = thumbSide(r, form, "width"), thumbSide(r, form, "height")
 	return record
 }
 
-// rest reads what comes after the file part: web clients send fields there.
-// A form that is cut off behind the file was not meant to be whole.
-func rest(body io.Reader) *failure {
-	if _, err := io.Copy(io.Discard, io.LimitReader(body, maxJSON)); err != nil {
-		return fail(http.StatusBadRequest, "illegal_argument", "the body is cut")
+// thumbSide is how large the uploader wants the thumbnail to be: a header in
+// one document, a field of the form in another. 0 where it does not say.
+func thumbSide(r *http.Request, form *form, side string) int {
+	text := r.Header.Get("thumbnail-" + side)
+	if text == "" {
+		text = form.fields["thumbnail-"+side]
 	}
-	return nil
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 1 || n > maxThumbEdge {
+		return 0
+	}
+	return n
 }
 
 // restricted tells whether the header's presence restricts the file. Choice:
@@ -82,6 +93,10 @@ func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incomi
 	return nil
 }
 
+func (s *Service) expired(record fileRecord) bool {
+	return !record.Expires.IsZero() && s.Now().After(record.Expires)
+}
+
 // find reads an entity's record and checks the share-secret.
 func (s *Service) find(r *http.Request) (entity.UUID, fileRecord, *failure) {
 	var record fileRecord
@@ -95,7 +110,7 @@ func (s *Service) find(r *http.Request) (entity.UUID, fileRecord, *failure) {
 		return u, record, errStorage
 	case !found:
 		return u, record, errNoEntity
-	case !record.Expires.IsZero() && s.Now().After(record.Expires):
+	case s.expired(record):
 		return u, record, errExpired
 	}
 	if record.Secret != "" && subtle.ConstantTimeCompare([]byte(header(r, "share-secret")), []byte(record.Secret)) != 1 {
@@ -180,7 +195,7 @@ func (s *Service) lifetime(w http.ResponseWriter, r *http.Request) *failure {
 	if f != nil {
 		return f
 	}
-	if !s.Lifetime || user != r.PathValue("user") {
+	if !s.Lifetime || user == "" || user != strings.ToLower(r.PathValue("user")) {
 		return fail(http.StatusForbidden, "forbidden_op", "the lifetime of files cannot be changed")
 	}
 	var in struct {
@@ -209,7 +224,7 @@ var errLifetime = errors.New("no such file or lifetime")
 func (s *Service) prolong(u entity.UUID, lifetime string) error {
 	var record fileRecord
 	found, err := s.store.get(bucketFiles, u[:], &record)
-	if err != nil || !found {
+	if err != nil || !found || s.expired(record) {
 		return errors.Join(errLifetime, err)
 	}
 	switch lifetime {

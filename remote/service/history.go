@@ -89,7 +89,7 @@ func (s *Service) historyFile(w http.ResponseWriter, r *http.Request) *failure {
 		return errStorage
 	}
 	w.Header().Set("Content-Type", "application/gzip")
-	z := gzip.NewWriter(w)
+	z := gzip.NewWriter(&slowWriter{w, http.NewResponseController(w), s.Patience})
 	for _, record := range records {
 		if _, err := z.Write(append(record, '\n')); err != nil {
 			return nil // the client left

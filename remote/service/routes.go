@@ -19,10 +19,10 @@ func (s *Service) routes() http.Handler {
 	handle("POST /{org}/{app}/chatfiles", s.faulty("upload", s.authorized(s.upload)))
 	handle("GET /{org}/{app}/chatfiles/{uuid}", s.faulty("download", s.authorized(s.download)))
 	handle("PUT /{org}/{app}/users/{user}/chatfiles/lifetime", s.authorized(s.lifetime))
-	handle("POST /{org}/{app}/messages/users", s.authorized(s.sendMessage("chat")))
-	handle("POST /{org}/{app}/messages/chatgroups", s.authorized(s.sendMessage("groupchat")))
-	handle("POST /{org}/{app}/messages/chatrooms", s.authorized(s.sendMessage("chatroom")))
-	handle("GET /{org}/{app}/chatmessages/{hour}", s.history)
+	handle("POST /{org}/{app}/messages/users", s.faulty("message", s.authorized(s.sendMessage("chat"))))
+	handle("POST /{org}/{app}/messages/chatgroups", s.faulty("message", s.authorized(s.sendMessage("groupchat"))))
+	handle("POST /{org}/{app}/messages/chatrooms", s.faulty("message", s.authorized(s.sendMessage("chatroom"))))
+	handle("GET /{org}/{app}/chatmessages/{hour}", s.faulty("history", s.history))
 	handle("GET "+historyPath+"{hour}", s.historyFile)
 	handle("OPTIONS /", preflight)
 	handle("/", func(http.ResponseWriter, *http.Request) *failure { return errNoResource })
@@ -54,7 +54,11 @@ func (s *Service) serve(h handler) http.Handler {
 
 // check refuses what is for another app, and what comes too fast.
 func (s *Service) check(r *http.Request) *failure {
-	if org := r.PathValue("org"); org != "" && (org != s.Org || r.PathValue("app") != s.App) {
+	org := r.PathValue("org")
+	if org == "" { // a preflight, or none of the app's
+		return nil
+	}
+	if org != s.Org || r.PathValue("app") != s.App {
 		return errNoApp
 	}
 	if s.limiter != nil && !s.limiter.Allow() {
@@ -93,7 +97,11 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	if err := b.control.SetReadDeadline(time.Now().Add(b.patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.control.SetReadDeadline(time.Time{}) // the answer may take its time
+	}
+	return n, err
 }
 
 // envelope is what a success is told in; without entities, in none.

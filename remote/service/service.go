@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,8 @@ type Service struct {
 	// of the message history
 	historyLimiter *rate.Limiter
 
+	ctx    context.Context // ends when Shutdown has no more patience
+	stop   context.CancelFunc
 	served sync.WaitGroup
 	thumbs chan struct{} // bounds how many are made at once
 
@@ -71,6 +74,7 @@ type Service struct {
 // Counts are what has been asked for since Start.
 type Counts struct {
 	Requests, Tokens, Uploads, Downloads, Thumbnails int
+	Leaks                                            int // requests with credentials that followed a redirect to another host
 	Faults                                           map[string]int
 }
 
@@ -100,7 +104,8 @@ func Start(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
-	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, 4)}
+	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	if c.RPS > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(c.RPS), max(int(c.RPS), 1))
 	}
@@ -122,6 +127,14 @@ func Start(c Config) (*Service, error) {
 }
 
 func (s *Service) listen() error {
+	var config *tls.Config
+	if s.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+		if err != nil {
+			return fmt.Errorf("TLS certificate: %w", err)
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
 	ln, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return err
@@ -129,9 +142,10 @@ func (s *Service) listen() error {
 	s.server = s.newServer(s.routes())
 	scheme := "http"
 	serve := func() error { return s.server.Serve(ln) }
-	if s.TLSCert != "" {
+	if config != nil {
 		scheme = "https"
-		serve = func() error { return s.server.ServeTLS(ln, s.TLSCert, s.TLSKey) }
+		s.server.TLSConfig = config
+		serve = func() error { return s.server.ServeTLS(ln, "", "") }
 	}
 	s.base = fmt.Sprintf("%s://%s/%s/%s", scheme, ln.Addr(), s.Org, s.App)
 	if s.Faults != nil {
@@ -172,6 +186,7 @@ func (s *Service) Credentials() (clientID string, clientSecret entity.Secret) {
 // has.
 func (s *Service) Shutdown(ctx context.Context) error {
 	err := s.server.Shutdown(ctx)
+	s.stop()
 	if err != nil {
 		s.server.Close()
 	}
@@ -228,7 +243,24 @@ func (s *Service) loadCredentials() error {
 	if b, err = json.MarshalIndent(s.creds, "", "  "); err != nil {
 		return err
 	}
-	return os.WriteFile(path, b, 0o600)
+	return writeWhole(path, b)
+}
+
+// writeWhole makes a file, 0600, whole or not at all.
+func writeWhole(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // random is n bytes of crypto/rand, URL-safe.

@@ -31,6 +31,9 @@ type fileRecord struct {
 	Secret  string    `json:"secret,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 	Name    string    `json:"name"`
+
+	ThumbWidth  int `json:"thumb_width,omitempty"` // pixels; 0 is thumbEdge
+	ThumbHeight int `json:"thumb_height,omitempty"`
 }
 
 type userRecord struct {
@@ -92,17 +95,26 @@ func (s *store) path(kind string, u entity.UUID) string {
 // one commit of the disk's journal takes both.
 func (s *store) keep(tmp *os.File, kind string, u entity.UUID) error {
 	path := s.path(kind, u)
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	dir := filepath.Dir(path)
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = syncDir(filepath.Dir(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", tmp.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", tmp.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 	if err != nil {
 		return err
 	}
 	if err := tmp.Sync(); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -153,6 +165,23 @@ func (s *store) small(u entity.UUID) (content []byte, err error) {
 		return nil
 	})
 	return content, err
+}
+
+// errTaken says that there is a record already.
+var errTaken = errors.New("taken")
+
+// claim writes a record where there is none yet.
+func (s *store) claim(bucket, key []byte, record any) error {
+	b, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucket).Get(key) != nil {
+			return errTaken
+		}
+		return tx.Bucket(bucket).Put(key, b)
+	})
 }
 
 // get reads a record and tells whether it is there.

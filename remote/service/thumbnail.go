@@ -1,8 +1,10 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"image"
+	"image/color"
 	_ "image/gif" // decoders by side effect, here and below
 	"image/jpeg"
 	"image/png"
@@ -21,8 +23,11 @@ import (
 const (
 	thumbEdge   = 170      // pixels, of the API's documents
 	smallEnough = 10 << 10 // bytes: such an image is its own thumbnail
-	maxPixels   = 64 << 20 // an image of more is not decoded
 	jpegQuality = 80
+
+	maxDecoded   = 256 << 20 // bytes in memory; an image of more is not decoded
+	thumbsAtOnce = 2         // are made
+	maxThumbEdge = 1024      // pixels, that an uploader may ask for
 )
 
 // thumbnail opens an entity's thumbnail, which is made at the first request
@@ -42,7 +47,7 @@ func (s *Service) thumbnail(u entity.UUID, record fileRecord) (io.ReadSeekCloser
 	if err != nil {
 		return nil, err
 	}
-	if err = s.makeThumbnail(u, original); errors.Is(err, errNoImage) {
+	if err = s.makeThumbnail(u, original, record); errors.Is(err, errNoImage) {
 		_, err = original.Seek(0, io.SeekStart)
 		return original, err
 	}
@@ -55,7 +60,7 @@ func (s *Service) thumbnail(u entity.UUID, record fileRecord) (io.ReadSeekCloser
 
 var errNoImage = errors.New("no image")
 
-func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker) error {
+func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker, record fileRecord) error {
 	img, err := decode(original)
 	if err != nil {
 		return err
@@ -65,7 +70,7 @@ func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker) error {
 		return err
 	}
 	defer tmp.Close()
-	if err = encode(tmp, imaging.Fit(img, thumbEdge, thumbEdge, imaging.Box)); err == nil {
+	if err = encode(tmp, imaging.Fit(img, cmp.Or(record.ThumbWidth, thumbEdge), cmp.Or(record.ThumbHeight, thumbEdge), imaging.Box)); err == nil {
 		err = s.store.keep(tmp, "thumbs", u)
 	}
 	if errors.Is(err, fs.ErrExist) {
@@ -77,7 +82,7 @@ func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker) error {
 // decode reads an image of bounded size, turned as its EXIF data says.
 func decode(src io.ReadSeeker) (image.Image, error) {
 	config, _, err := image.DecodeConfig(src)
-	if err != nil || config.Width*config.Height > maxPixels {
+	if err != nil || config.Width <= 0 || config.Height <= 0 || config.Width > maxDecoded/config.Height/bytesPerPixel(config.ColorModel) {
 		return nil, errNoImage
 	}
 	if _, err := src.Seek(0, io.SeekStart); err != nil {
@@ -88,6 +93,13 @@ func decode(src io.ReadSeeker) (image.Image, error) {
 		return nil, errNoImage
 	}
 	return img, nil
+}
+
+func bytesPerPixel(m color.Model) int {
+	if m == color.RGBA64Model || m == color.NRGBA64Model {
+		return 8
+	}
+	return 4
 }
 
 // encode writes PNG where something shines through, else JPEG.

@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +35,8 @@ func readJSON(r *http.Request, v any) *failure {
 	return nil
 }
 
-// register answers POST /users.
+// register answers POST /users. Choice: anyone may, as with an app of open
+// registration.
 func (s *Service) register(w http.ResponseWriter, r *http.Request) *failure {
 	var in struct{ Username, Password string }
 	if f := readJSON(r, &in); f != nil {
@@ -41,13 +45,6 @@ func (s *Service) register(w http.ResponseWriter, r *http.Request) *failure {
 	name := strings.ToLower(in.Username)
 	if !userName.MatchString(name) || in.Password == "" || len(in.Password) > 64 {
 		return fail(http.StatusBadRequest, "illegal_argument", "username or password is not of the right form")
-	}
-	var old userRecord
-	switch found, err := s.store.get(bucketUsers, []byte(name), &old); {
-	case err != nil:
-		return errStorage
-	case found:
-		return fail(http.StatusBadRequest, "duplicate_unique_property_exists", "Entity user requires that property named username be unique, value of "+name+" exists")
 	}
 	// The lowest cost: logins are part of the tests' hot path, and the data
 	// is the owner's own.
@@ -60,7 +57,10 @@ func (s *Service) register(w http.ResponseWriter, r *http.Request) *failure {
 		return errStorage
 	}
 	record := userRecord{u, hash, s.Now().UnixMilli()}
-	if err := s.store.put(bucketUsers, []byte(name), record); err != nil {
+	switch err := s.store.claim(bucketUsers, []byte(name), record); {
+	case errors.Is(err, errTaken):
+		return fail(http.StatusBadRequest, "duplicate_unique_property_exists", "Entity user requires that property named username be unique, value of "+name+" exists")
+	case err != nil:
 		return errStorage
 	}
 	writeJSON(w, http.StatusOK, s.envelope(r, "/users", []any{record.describe(name)}))
@@ -106,10 +106,7 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) *failure {
 	default:
 		return fail(http.StatusBadRequest, "invalid_grant", "grant_type is neither client_credentials nor password")
 	}
-	ttl := defaultTTL
-	if asked, ok := in.TTL.(float64); ok && asked > 0 && asked < defaultTTL.Seconds() {
-		ttl = time.Duration(asked * float64(time.Second))
-	}
+	ttl := lifeOf(in.TTL)
 	token := "YWMt" + random(48)
 	if err := s.store.put(bucketTokens, tokenKey(token), tokenRecord{user, s.Now().Add(ttl)}); err != nil {
 		return errStorage
@@ -117,6 +114,15 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) *failure {
 	answer["access_token"], answer["expires_in"] = token, int64(ttl.Seconds())
 	writeJSON(w, http.StatusOK, answer)
 	return nil
+}
+
+// lifeOf reads a ttl in seconds, a number or a text.
+func lifeOf(ttl any) time.Duration {
+	asked, err := strconv.ParseFloat(fmt.Sprint(ttl), 64)
+	if err != nil || !(asked > 0 && asked < defaultTTL.Seconds()) {
+		return defaultTTL
+	}
+	return time.Duration(asked * float64(time.Second))
 }
 
 // tokenKey keeps the token itself out of the disk.
