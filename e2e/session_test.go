@@ -43,7 +43,8 @@ func TestMain(m *testing.M) {
 type session struct {
 	t    *testing.T
 	base string
-	Dir  string // the mount point
+	Dir  string // the mount point, or a folder of it
+	cwd  string // where scripts run
 	Args []string
 	Env  []string // more than a person has
 
@@ -64,6 +65,7 @@ func newSession(t *testing.T, args ...string) *session {
 func (s *session) begin() {
 	t := s.t
 	t.Helper()
+	s.cwd = s.base
 	s.Dir = filepath.Join(s.base, "files")
 	if err := os.Mkdir(s.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -175,7 +177,7 @@ func (s *session) end() {
 	}
 }
 
-// sh runs a shell script in the base folder, with $D the mount point, and
+// sh runs a shell script in the base folder, or the corner's, with $D the mount point, and
 // gives what it prints; it fails the test where the script fails.
 func (s *session) sh(script string) string {
 	s.t.Helper()
@@ -190,7 +192,7 @@ func (s *session) try(script string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = s.base
+	cmd.Dir = s.cwd
 	cmd.Env = append(s.env(), "D="+s.Dir, "CHATFS="+command)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

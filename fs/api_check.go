@@ -60,4 +60,14 @@ var (
 		gofs.NodeSetattrer
 		gofs.NodeSetxattrer
 	} = (*thumbNode)(nil)
+
+	_ interface {
+		gofs.NodeGetattrer
+		gofs.NodeGetxattrer
+		gofs.NodeListxattrer
+		gofs.NodeOpener
+		gofs.NodeRemovexattrer
+		gofs.NodeSetattrer
+		gofs.NodeSetxattrer
+	} = (*ghostNode)(nil)
 )

@@ -56,6 +56,7 @@ func timeout(in index.Inode) time.Duration {
 // entry fills in the answer to a lookup or creation.
 func (f *filesystem) entry(in index.Inode, out *fuse.EntryOut) {
 	f.attr(in, &out.Attr)
+	out.SetEntryTimeout(entryTimeout)
 	out.SetAttrTimeout(timeout(in))
 }
 

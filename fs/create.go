@@ -15,6 +15,7 @@ import (
 func (n *node) create(ctx context.Context, name string, what index.NewInode, out *fuse.EntryOut) (*gofs.Inode, index.Inode, syscall.Errno) {
 	if caller, ok := fuse.FromContext(ctx); ok {
 		what.UID, what.GID = caller.Uid, caller.Gid
+		n.fs.makers.note(caller.Pid, n.ino)
 	}
 	in, err := n.fs.Index.Create(n.ino, name, what)
 	if err != nil {
@@ -56,13 +57,19 @@ func (n *node) Tmpfile(context.Context, uint32, uint32, *fuse.EntryOut) (*gofs.I
 
 // Link makes another name of a file.
 func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if thumb, ok := target.(*thumbNode); ok {
+		return n.linkThumb(ctx, thumb, name, out)
+	}
 	t, ok := target.(*node)
 	if !ok {
-		return nil, syscall.EPERM // a thumbnail
+		return nil, syscall.ENOENT // a ghost
 	}
 	in, err := n.fs.Index.Link(t.ino, n.ino, name)
 	if err != nil {
 		return nil, n.fs.errno("link "+name, uint64(n.ino), err)
+	}
+	if caller, ok := fuse.FromContext(ctx); ok {
+		n.fs.makers.note(caller.Pid, n.ino)
 	}
 	n.fs.ghosts.lay(n.ino, name)
 	n.fs.Transfer.Wake(t.ino)
@@ -82,7 +89,7 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	if err != nil {
 		return n.fs.errno("unlink "+name, uint64(n.ino), err)
 	}
-	if picture {
+	if picture && n.fs.Thumbs == ThumbsList {
 		n.fs.ghosts.raise(n.ino, name)
 	}
 	n.fs.removed(removed)
@@ -108,14 +115,14 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	picture := n.pictureOf(name)
 	moved, err := n.fs.Index.Lookup(n.ino, name)
 	if toErrno(err) == syscall.ENOENT {
-		return n.renameThumb(name, dst, newName)
+		return n.renameThumb(name, dst, newName, flags)
 	}
 	n.fs.places.lose(n.ino, name)
 	removed, err := n.fs.Index.Rename(n.ino, name, dst.ino, newName, flags)
 	if err != nil {
 		return n.fs.errno("rename "+name, uint64(n.ino), err)
 	}
-	if picture {
+	if picture && n.fs.Thumbs == ThumbsList {
 		n.fs.ghosts.raise(n.ino, name)
 	}
 	n.fs.ghosts.lay(dst.ino, newName)

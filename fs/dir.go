@@ -36,6 +36,7 @@ type dirHandle struct {
 	last    listed   // given last
 	after   string   // the last name taken from the index
 	changes uint64   // the index's number when pending was read
+	dropped uint64   // the node's number when the handle was opened
 	done    bool
 }
 
@@ -54,8 +55,11 @@ func (l listed) entryName() string {
 
 // OpendirHandle opens a directory. The kernel may keep the listing: it sees
 // every change but a thumbnail's coming, of which it is told.
-func (n *node) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	h := &dirHandle{node: n}
+func (n *node) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if caller, ok := fuse.FromContext(ctx); ok {
+		n.fs.makers.listed(caller.Pid, n.ino)
+	}
+	h := &dirHandle{node: n, dropped: n.dropped.Load()}
 	h.rewind()
 	n.fs.places.open(n.ino)
 	return h, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
@@ -163,8 +167,14 @@ func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	return 0
 }
 
-// Releasedir gives the handle up.
-func (h *dirHandle) Releasedir(context.Context, uint32) { h.node.fs.places.close(h.node.ino) }
+// Releasedir gives the handle up. If a thumbnail came while it was open, the
+// kernel may have kept what it read before that.
+func (h *dirHandle) Releasedir(context.Context, uint32) {
+	h.node.fs.places.close(h.node.ino)
+	if h.dropped != h.node.dropped.Load() {
+		h.node.fs.inval.send(func() { h.node.NotifyContent(0, 0) })
+	}
+}
 
 // Fsyncdir makes the index outlive a power loss.
 func (h *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno {

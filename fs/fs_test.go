@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"image"
-	"image/color"
-	"image/jpeg"
 	"os"
 	"os/exec"
 	"strings"
@@ -193,104 +190,6 @@ func TestSharedMappingIsWritten(t *testing.T) {
 	f.drain()
 	f.forgetCache()
 	f.wantContent("f", content)
-}
-
-func picture(t testing.TB, w, h int) []byte {
-	t.Helper()
-	img := image.NewRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		for x := range w {
-			img.Set(x, y, color.RGBA{uint8(x * y), uint8(x ^ y), uint8(x * 7), 255})
-		}
-	}
-	var b bytes.Buffer
-	must(t, jpeg.Encode(&b, img, nil))
-	return b.Bytes()
-}
-
-func TestThumbnailStandsBesideItsPicture(t *testing.T) {
-	f := newFixture(t)
-	f.write("photo.jpg", picture(t, 400, 300))
-	f.write("text.jpg", []byte("no picture at all"))
-	if got := entries(t, f.Dir); got != "[photo.jpg text.jpg]" {
-		t.Logf("before the upload: %s", got)
-	}
-	f.drain()
-	waitListed(t, f.Dir, "[photo.jpg photo.jpg.thumb text.jpg]")
-	info, err := os.Stat(f.path("photo.jpg.thumb"))
-	must(t, err)
-	b, err := os.ReadFile(f.path("photo.jpg.thumb"))
-	must(t, err)
-	if info.Size() != int64(len(b)) || info.Mode() != 0o444 {
-		t.Errorf("stat says %d bytes %v, read gave %d", info.Size(), info.Mode(), len(b))
-	}
-	c, _, err := image.DecodeConfig(bytes.NewReader(b))
-	must(t, err)
-	if c.Width != 170 || c.Height > 170 {
-		t.Errorf("the thumbnail is %dx%d", c.Width, c.Height)
-	}
-	_, err = os.OpenFile(f.path("photo.jpg.thumb"), os.O_WRONLY, 0)
-	wantErrno(t, "open for writing", err, syscall.EACCES)
-	_, err = os.Stat(f.path("text.jpg.thumb"))
-	wantErrno(t, "thumbnail of no image", err, syscall.ENOENT)
-}
-
-func waitListed(t testing.TB, dir, want string) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		got := entries(t, dir)
-		if got == want {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s lists %s, want %s", dir, got, want)
-		}
-	}
-}
-
-func TestRemovingBothIsSilentInEitherOrder(t *testing.T) {
-	f := newFixture(t)
-	for _, order := range [][]string{{"p.jpg", "p.jpg.thumb"}, {"p.jpg.thumb", "p.jpg"}} {
-		must(t, os.Mkdir(f.path("d"), 0o755))
-		f.write("d/p.jpg", picture(t, 300, 300))
-		f.drain()
-		waitListed(t, f.path("d"), "[p.jpg p.jpg.thumb]")
-		for _, name := range order {
-			must(t, os.Remove(f.path("d", name)))
-		}
-		must(t, os.Remove(f.path("d")))
-	}
-}
-
-func TestHiddenThumbnailReturnsWithAChange(t *testing.T) {
-	f := newFixture(t)
-	f.write("p.jpg", picture(t, 300, 300))
-	f.drain()
-	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
-	must(t, os.Remove(f.path("p.jpg.thumb")))
-	f.remount()
-	if got := entries(t, f.Dir); got != "[p.jpg]" {
-		t.Errorf("listed: %s", got)
-	}
-	f.write("p.jpg", picture(t, 200, 300))
-	f.drain()
-	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
-}
-
-func TestRealFileShadowsThumbnail(t *testing.T) {
-	f := newFixture(t)
-	f.write("p.jpg", picture(t, 300, 300))
-	f.drain()
-	waitListed(t, f.Dir, "[p.jpg p.jpg.thumb]")
-	must(t, os.Remove(f.path("p.jpg.thumb")))
-	f.write("p.jpg.thumb", []byte("my own"))
-	f.drain()
-	f.wantContent("p.jpg.thumb", []byte("my own"))
-	f.remount()
-	f.wantContent("p.jpg.thumb", []byte("my own"))
-	if got := entries(t, f.Dir); got != "[p.jpg p.jpg.thumb]" {
-		t.Errorf("listed: %s", got)
-	}
 }
 
 func TestXattrs(t *testing.T) {

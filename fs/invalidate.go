@@ -86,6 +86,7 @@ func (f *filesystem) changed(ino index.Ino) {
 
 func (f *filesystem) notifyThumb(picture string) {
 	if n := f.dirOf(picture); n != nil {
+		n.dropped.Add(1)
 		n.NotifyContent(0, 0)
 		n.NotifyEntry(path.Base(picture) + thumbSuffix)
 	}

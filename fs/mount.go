@@ -100,6 +100,8 @@ type filesystem struct {
 	dirs   dirTable
 	places places
 	ghosts ghosts
+	makers makers
+	outage outage
 	late   lateCommits
 	inval  *invalidator
 	passes atomic.Bool // the kernel reads cached files by itself
@@ -157,12 +159,14 @@ func Mount(mountpoint string, c Config) (*Server, error) {
 func (f *filesystem) options() *gofs.Options {
 	logger := log.New(f.debugLog, "", 0)
 	o := &gofs.Options{
-		EntryTimeout:    &entryTimeout,
+		// EntryTimeout is set with each entry, as a thumbnail's is 0.
 		AttrTimeout:     &attrTimeout,
 		NegativeTimeout: &negativeTimeout,
 		NullPermissions: true,
 		RootStableAttr:  &gofs.StableAttr{Ino: uint64(index.Root), Gen: 1},
-		Logger:          logger,
+		// For ghosts: beyond the numbers of thumbnails.
+		FirstAutomaticIno: thumbBit | 1<<62,
+		Logger:            logger,
 		MountOptions: fuse.MountOptions{
 			Name:       "chatfs",
 			FsName:     strings.ReplaceAll(f.FsName, ":", "/"),

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -12,12 +13,15 @@ import (
 )
 
 // A node is a file, directory, symlink or special file as the kernel knows
-// it. It holds nothing but the number that leads to the index.
+// it. It holds nothing but the number that leads to the index, and how often
+// the kernel was told to drop a directory's listing.
 type node struct {
 	gofs.Inode
 	fs  *filesystem
 	ino index.Ino
 	nodePass
+
+	dropped atomic.Uint64
 }
 
 // thumbBit marks the inode number of a picture's thumbnail: the picture's

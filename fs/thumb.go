@@ -3,8 +3,8 @@ package fs
 import (
 	"context"
 	"strings"
-	"sync"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -16,8 +16,9 @@ import (
 // thumbSuffix makes a picture's name its thumbnail's.
 const thumbSuffix = ".thumb"
 
-// A thumbNode is the thumbnail beside a picture: read-only, with the
-// picture's owner and times, and gone when the picture's content changes.
+// A thumbNode is the thumbnail beside a picture: with the picture's owner and
+// times, and gone when the picture's content changes. Who writes to it makes a
+// file of its own of it.
 type thumbNode struct {
 	gofs.Inode
 	fs  *filesystem
@@ -29,10 +30,17 @@ func (f *filesystem) hasThumb(in index.Inode) bool {
 	return f.Thumbs != ThumbsOff && in.Image && in.Staged == 0 && !in.UUID.IsZero()
 }
 
+// showsThumb tells whether a thumbnail stands beside d. A thumbnail that was
+// copied in from elsewhere is a picture too, and has none: else each copy of
+// a copy would have one more.
+func (f *filesystem) showsThumb(d index.Dirent) bool {
+	return !d.ThumbHidden && f.hasThumb(d.Inode) && !strings.HasSuffix(d.Name, thumbSuffix)
+}
+
 // listsThumb tells whether d's thumbnail stands in the listing: a real file
 // of its name comes first.
 func (n *node) listsThumb(d index.Dirent) bool {
-	if n.fs.Thumbs != ThumbsList || d.ThumbHidden || !n.fs.hasThumb(d.Inode) {
+	if n.fs.Thumbs != ThumbsList || !n.fs.showsThumb(d) {
 		return false
 	}
 	_, err := n.fs.Index.Lookup(n.ino, d.Name+thumbSuffix)
@@ -42,7 +50,7 @@ func (n *node) listsThumb(d index.Dirent) bool {
 // pictureOf tells whether name is a picture with a thumbnail.
 func (n *node) pictureOf(name string) bool {
 	d, err := n.fs.Index.Lookup(n.ino, name)
-	return err == nil && !d.ThumbHidden && n.fs.hasThumb(d.Inode)
+	return err == nil && n.fs.showsThumb(d)
 }
 
 // thumbOf finds the picture whose thumbnail name is.
@@ -52,7 +60,7 @@ func (n *node) thumbOf(name string) (index.Dirent, bool) {
 		return index.Dirent{}, false
 	}
 	d, err := n.fs.Index.Lookup(n.ino, picture)
-	return d, err == nil && !d.ThumbHidden && n.fs.hasThumb(d.Inode)
+	return d, err == nil && n.fs.showsThumb(d)
 }
 
 // lookupThumb answers for a thumbnail. Its size must be right in stat, so
@@ -62,6 +70,10 @@ func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut)
 	if !ok {
 		return n.lookupGhost(ctx, name, out)
 	}
+	if caller, ok := fuse.FromContext(ctx); ok && n.fs.makers.fills(caller.Pid, n.ino) {
+		out.SetEntryTimeout(unkept)
+		return nil, syscall.ENOENT
+	}
 	n.fs.Transfer.Opened(n.ino, d.Name, true)
 	size, err := n.fs.thumbSize(ctx, d.Inode)
 	if err != nil {
@@ -70,10 +82,17 @@ func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut)
 	return n.thumbChild(ctx, name, d.Inode, size, out), 0
 }
 
+// thumbWait bounds the wait for one thumbnail; no picture's is larger than
+// some KiB.
+const thumbWait = 5 * time.Second
+
 // thumbSize gives a thumbnail's size in bytes, fetching it if need be.
 func (f *filesystem) thumbSize(ctx context.Context, in index.Inode) (int64, error) {
 	if size, known := f.Index.ThumbSize(in.UUID); known {
 		return size, nil
+	}
+	if err := f.outage.lasts(); err != nil {
+		return 0, err
 	}
 	r, err := f.openThumb(ctx, in)
 	if err != nil {
@@ -88,14 +107,16 @@ func (f *filesystem) openThumb(ctx context.Context, in index.Inode) (*transfer.R
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.ReadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(f.ReadTimeout, thumbWait))
 	defer cancel()
-	return f.Transfer.OpenThumb(ctx, e)
+	r, err := f.Transfer.OpenThumb(ctx, e)
+	f.outage.note(err)
+	return r, err
 }
 
 func (n *node) thumbChild(ctx context.Context, name string, in index.Inode, size int64, out *fuse.EntryOut) *gofs.Inode {
 	n.fs.thumbAttr(in, size, &out.Attr)
-	out.SetEntryTimeout(thumbTimeout)
+	out.SetEntryTimeout(0)
 	out.SetAttrTimeout(thumbTimeout)
 	ino := uint64(in.Ino) | thumbBit
 	if known := n.GetChild(name); known != nil && known.StableAttr().Ino == ino {
@@ -104,13 +125,18 @@ func (n *node) thumbChild(ctx context.Context, name string, in index.Inode, size
 	return n.NewInode(ctx, &thumbNode{fs: n.fs, ino: in.Ino}, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino, Gen: 1})
 }
 
-// thumbTimeout is short, as a thumbnail changes with its picture.
-const thumbTimeout = 1e9 // 1 s, in nanoseconds
+// thumbTimeout is short, as a thumbnail changes with its picture. The name is
+// not kept at all, as it goes away with its picture's.
+const thumbTimeout = time.Second
+
+// unkept has the kernel ask again for an absent name: 0 would be the mount's
+// own timeout.
+const unkept = time.Nanosecond
 
 func (f *filesystem) thumbAttr(in index.Inode, size int64, a *fuse.Attr) {
 	f.attr(in, a)
 	a.Ino |= thumbBit
-	a.Mode = syscall.S_IFREG | in.Mode&0o444
+	a.Mode = syscall.S_IFREG | a.Mode&0o444
 	a.Nlink = 1
 	a.Size = uint64(size)
 	a.Blocks = (a.Size + 511) / 512
@@ -145,7 +171,7 @@ func (t *thumbNode) picture() (index.Inode, error) {
 // that must be given up, as the kernel drops RELEASEs when a mount ends.
 func (t *thumbNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		return nil, 0, syscall.EACCES
+		return nil, 0, t.takeOver(ctx, flags&syscall.O_TRUNC == 0)
 	}
 	content, err := t.read(ctx)
 	if err != nil {
@@ -187,10 +213,10 @@ func (h *thumbHandle) Read(_ context.Context, dest []byte, off int64) (fuse.Read
 }
 
 // Setattr accepts and forgets what cp -a and rsync set on what they take for
-// a file of their own; a size is refused.
+// a file of their own; who sets the size makes it one.
 func (t *thumbNode) Setattr(ctx context.Context, fh gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	if _, ok := in.GetSize(); ok {
-		return syscall.EACCES
+	if size, ok := in.GetSize(); ok {
+		return t.takeOver(ctx, size != 0)
 	}
 	return t.Getattr(ctx, fh, out)
 }
@@ -213,98 +239,3 @@ func (t *thumbNode) Setxattr(context.Context, string, []byte, uint32) syscall.Er
 
 // Removexattr finds none.
 func (t *thumbNode) Removexattr(_ context.Context, name string) syscall.Errno { return absent(name) }
-
-// unlinkThumb hides a thumbnail until its picture changes, or lays the ghost
-// of one whose picture went first.
-func (n *node) unlinkThumb(name string) syscall.Errno {
-	if d, ok := n.thumbOf(name); ok {
-		return n.fs.errno("unlink "+name, uint64(n.ino), n.fs.Index.HideThumb(n.ino, d.Name))
-	}
-	if n.fs.ghosts.exorcise(n.ino, name) {
-		return 0
-	}
-	return syscall.ENOENT
-}
-
-// renameThumb moves nothing: a thumbnail goes where its picture goes. So mv
-// of both, in either order, ends well; under another name there is none.
-func (n *node) renameThumb(name string, dst *node, newName string) syscall.Errno {
-	_, is := n.thumbOf(name)
-	if !is && !n.fs.ghosts.has(n.ino, name) {
-		return syscall.ENOENT
-	}
-	if name != newName {
-		return syscall.EPERM
-	}
-	n.fs.ghosts.exorcise(n.ino, name)
-	return 0
-}
-
-// lookupGhost finds a thumbnail whose picture was removed or moved away a
-// moment ago: whoever listed the directory before may still remove it.
-func (n *node) lookupGhost(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if !n.fs.ghosts.has(n.ino, name) {
-		out.SetEntryTimeout(1) // it may appear by itself
-		return nil, syscall.ENOENT
-	}
-	out.Attr.Mode = syscall.S_IFREG | 0o444
-	out.Attr.Nlink = 1
-	out.SetEntryTimeout(1)
-	out.SetAttrTimeout(1)
-	return n.NewInode(ctx, &gofs.MemRegularFile{Attr: out.Attr}, gofs.StableAttr{Mode: syscall.S_IFREG}), 0
-}
-
-// ghosts are the names of thumbnails whose pictures are gone. They make no
-// listing, and a bound number is kept.
-type ghosts struct {
-	mu    sync.Mutex
-	names map[ghost]struct{}
-	order []ghost
-}
-
-type ghost struct {
-	dir  index.Ino
-	name string
-}
-
-// maxGhosts bounds the memory; rm -r removes a picture's thumbnail within as
-// many names as it takes from the listing at once, some thousands.
-const maxGhosts = 100_000
-
-// raise makes a ghost of the thumbnail of a picture that is gone.
-func (g *ghosts) raise(dir index.Ino, picture string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.names == nil {
-		g.names = make(map[ghost]struct{})
-	}
-	k := ghost{dir, picture + thumbSuffix}
-	g.names[k] = struct{}{}
-	g.order = append(g.order, k)
-	if len(g.order) > maxGhosts {
-		delete(g.names, g.order[0])
-		g.order = g.order[1:]
-	}
-}
-
-// lay ends the ghosts that a new name stands in for.
-func (g *ghosts) lay(dir index.Ino, name string) {
-	g.exorcise(dir, name)
-	g.exorcise(dir, name+thumbSuffix)
-}
-
-// exorcise ends one ghost and tells whether it was there.
-func (g *ghosts) exorcise(dir index.Ino, name string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, was := g.names[ghost{dir, name}]
-	delete(g.names, ghost{dir, name})
-	return was
-}
-
-func (g *ghosts) has(dir index.Ino, name string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, is := g.names[ghost{dir, name}]
-	return is
-}
