@@ -115,9 +115,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	if code := s.interrupt(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if err := os.RemoveAll(filepath.Join(s.base, "cache")); err != nil {
-		t.Fatal(err)
-	}
+	s.sh(`"$CHATFS" check && rm -r cache/chatfs`)
 	s.mount()
 	m.verify(t, s.Dir)
 }

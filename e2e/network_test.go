@@ -99,6 +99,28 @@ func (s *session) interruptedRead(name string) {
 	}
 }
 
+// TestMountWithoutAnyNetwork mounts where there is no interface and no name
+// is resolved: it warns, keeps what is written, and says what waits.
+func TestMountWithoutAnyNetwork(t *testing.T) {
+	s := &session{t: t, base: t.TempDir(), Wrap: []string{"unshare", "--net"}, Env: []string{"CHATFS_TOKEN=a-token"},
+		Args: []string{"--remote", "https://files.example/org/app", "--drain-timeout", "100ms"}}
+	s.begin()
+	if !strings.Contains(s.output(), "can't be reached now") {
+		t.Error("no warning")
+	}
+	s.quiet("names, writes and reads", `cd "$D"; mkdir d; echo words >d/f; mv d e; [[ $(cat e/f) = words ]]; df . >../df.txt`)
+	fusetest.Eventually(t, "status tells that uploads are paused", func() error {
+		out, err := s.try(`"$CHATFS" status`)
+		if !strings.Contains(out, "  paused ") || !strings.Contains(out, "1 file (6") {
+			return errors.Join(errors.New(out), err)
+		}
+		return nil
+	})
+	if code := s.interrupt(); code != 8 {
+		t.Errorf("exit code %d, want 8", code)
+	}
+}
+
 // TestEndWithoutTheService ends mounts whose service is dead, in each way that
 // a mount is told to end: what waits is told, and is sent after the next mount.
 func TestEndWithoutTheService(t *testing.T) {

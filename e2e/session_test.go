@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,6 +48,7 @@ type session struct {
 	cwd  string // where scripts run
 	Args []string
 	Env  []string // more than a person has
+	Wrap []string // runs the mount: unshare, say
 
 	proc  *exec.Cmd
 	ended chan error
@@ -83,7 +85,8 @@ func (s *session) env() []string {
 func (s *session) mount(extra ...string) {
 	s.t.Helper()
 	args := append([]string{"mount", "--settle", "50ms"}, s.Args...)
-	s.proc = exec.Command(command, append(append(args, extra...), s.Dir)...)
+	line := slices.Concat(s.Wrap, []string{command}, args, extra, []string{s.Dir})
+	s.proc = exec.Command(line[0], line[1:]...)
 	s.proc.Env = s.env()
 	out, err := s.proc.StdoutPipe()
 	if err != nil {
