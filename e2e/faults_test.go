@@ -13,6 +13,7 @@ import (
 // them, else 80 and no stalls, which take half a minute each. None is lost or
 // doubled, and the queue comes to rest.
 func TestFaultsLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
 	files, stalls, refusals, seed := 80, 0, "1", uint64(time.Now().UnixNano())
 	if n, err := strconv.Atoi(os.Getenv("CHATFS_FILES")); err == nil {
 		files, stalls, refusals = n, 4, "0.3%"
