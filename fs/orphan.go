@@ -30,7 +30,9 @@ func (f *filesystem) removed(r index.Removed) {
 	}
 	f.files.nameless[r.Inode.Ino] = struct{}{}
 	f.files.mu.Unlock()
-	f.Transfer.Wake(r.Inode.Ino)
+	if r.Inode.Staged != 0 { // else nothing of it is queued
+		f.Transfer.Wake(r.Inode.Ino)
+	}
 }
 
 // unknown takes note that the kernel forgot an inode's node. One without a

@@ -29,7 +29,7 @@ func (s *store) snapshot(fn func(*tx)) error {
 	if err := s.commit(); err != nil {
 		return err
 	}
-	t := &tx{s: s, active: new(overlay), frozen: new(overlay)}
+	t := &tx{s: s, active: new(overlay), frozen: new(overlay), alone: true}
 	defer t.done()
 	fn(t)
 	return t.err

@@ -32,7 +32,7 @@
 //
 // commitMu (one commit at a time), then syncMu (one leader of a group of Syncs),
 // then store.mu (the overlay and the journal's end), then a segment's own mutex.
-// store.mu is held over one write(2) of the journal, never over an fsync, a
+// snapshots.mu comes last of all. store.mu is held over one write(2) of the journal, never over an fsync, a
 // commit or SyncStaged.
 //
 // # Limitations

@@ -156,13 +156,18 @@ func openBolt(path string, o Options) (*bolt.DB, error) {
 }
 
 // openOn recovers and starts on a database that is open and of our schema.
-func openOn(db *bolt.DB, dir string, o Options) (*Index, error) {
+func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 	s := &store{
 		db: db, log: o.Log, syncStaged: o.SyncStaged, hooks: o.hooks, bootID: o.BootID, dir: dir,
 		active: new(overlay), frozen: new(overlay), named: map[StagedID]uint64{},
 		dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
 	}
 	s.room, s.syncDone = sync.NewCond(&s.mu), sync.NewCond(&s.syncMu)
+	defer func() {
+		if err != nil {
+			s.idle.drop() // closing the database would wait for them
+		}
+	}()
 	ix := &Index{store: s, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := ix.recover(o.Salvage); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
@@ -332,6 +337,7 @@ func (s *store) close() error {
 	if clean {
 		err = s.segments[len(s.segments)-1].discard()
 	}
+	s.idle.drop()
 	return errors.Join(err, s.closeSegments(), s.db.Close())
 }
 

@@ -28,6 +28,8 @@ type store struct {
 	dir        string
 	bootID     string
 
+	idle snapshots // guards itself
+
 	commitMu sync.Mutex // one commit at a time
 	syncMu   sync.Mutex // guards the group of Syncs below
 	syncing  bool
@@ -275,6 +277,7 @@ func (s *store) makeDurable(ids []StagedID) error {
 // writeFrozen is the bbolt transaction. frozen is not changed meanwhile, as
 // commitMu is held, so readers and writers go on.
 func (s *store) writeFrozen() error {
+	s.idle.drop()
 	if s.hooks.commit != nil {
 		if err := s.hooks.commit(); err != nil {
 			return err

@@ -29,9 +29,8 @@ type change struct {
 type tx struct {
 	s              *store
 	active, frozen *overlay
-	bolt           *bolt.Tx // opened when first needed
-	buckets        [bucketCount]*bolt.Bucket
-	cursors        [bucketCount]*bolt.Cursor // for get alone
+	alone          bool // it holds no lock, so commits go on
+	snapshot            // opened when first needed
 	keyBuf         []byte
 	changes        []change   // sorted by key
 	named          []StagedID // contents that an inode has from here on
@@ -45,21 +44,40 @@ func (t *tx) bucket(b bucket) *bolt.Bucket {
 	if t.buckets[b] != nil {
 		return t.buckets[b]
 	}
-	if t.bolt == nil {
-		if t.bolt, t.err = t.s.db.Begin(false); t.err != nil {
-			t.bolt = nil
-			return nil
-		}
+	if t.bolt == nil && !t.open() {
+		return nil
 	}
-	t.buckets[b] = t.bolt.Bucket(bucketNames[b])
+	if t.buckets[b] == nil {
+		t.buckets[b] = t.bolt.Bucket(bucketNames[b])
+	}
 	return t.buckets[b]
 }
 
+// open takes a snapshot of bbolt, or makes one.
+func (t *tx) open() bool {
+	if t.shares() {
+		if s, ok := t.s.idle.take(); ok {
+			t.snapshot = s
+			return true
+		}
+	}
+	if t.bolt, t.err = t.s.db.Begin(false); t.err != nil {
+		t.bolt = nil
+		return false
+	}
+	return true
+}
+
+// shares tells whether the snapshot is as good for another tx: no commit is
+// under way, and none can begin while this one holds store.mu.
+func (t *tx) shares() bool { return !t.alone && t.frozen.Len() == 0 }
+
 // done lets go of bbolt's pages; values read before are invalid from here on.
 func (t *tx) done() {
-	if t.bolt != nil {
-		_ = t.bolt.Rollback() // a read transaction: nothing can be lost
+	if t.bolt == nil || t.shares() && t.s.idle.put(t.snapshot) {
+		return
 	}
+	_ = t.bolt.Rollback() // a read transaction: nothing can be lost
 }
 
 // view of b and key as one string, valid until the next call.
@@ -85,12 +103,12 @@ func (t *tx) get(b bucket, key []byte) []byte {
 
 // getBolt seeks with one cursor a table: bbolt's own Get makes one each time.
 func (t *tx) getBolt(b bucket, key []byte) []byte {
+	bk := t.bucket(b)
+	if bk == nil {
+		return nil
+	}
 	c := t.cursors[b]
 	if c == nil {
-		bk := t.bucket(b)
-		if bk == nil {
-			return nil
-		}
 		c = bk.Cursor()
 		t.cursors[b] = c
 	}
