@@ -180,7 +180,7 @@ func losePowerOften(t *testing.T, mode fs.CloseMode) {
 	}
 	t.Logf("CHATFS_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	losses := 8
+	losses := 5
 	if os.Getenv("CHATFS_TEST_LONG") != "" {
 		losses = 150
 	}

@@ -41,5 +41,7 @@
 //     of power if nothing synced them; that is what close mode "durable" is for.
 //   - Damage to the journal's very last record can't be told from a torn one.
 //   - A directory's entries are ordered by their bytes.
+//   - The database is read by way of a memory map: if the disk fails a read of
+//     it, the process ends. What was acknowledged is in the journal.
 //   - When commits lag behind by 64 MiB of journal, writers wait for them.
 package index

@@ -7,7 +7,9 @@
 // share-secret of its entity. The newest content of a file alone is sent; a
 // file that is held, because it is open for writing, is not. Failures that
 // may pass are retried for ever, with pauses of at most a minute; others are
-// recorded in the index with their reason. Identical content is sent once.
+// recorded in the index with their reason. While the service answers nobody, or
+// refuses the credentials, one upload probes it and the others wait; any success
+// sets all going. Identical content is sent once.
 //
 // An entity is downloaded once, however many read it; each read is answered
 // as soon as its bytes are here. A download goes on when its readers are
@@ -22,9 +24,10 @@
 //
 // # Lock order
 //
-// prefetcher has none: its goroutine owns the streams. Uploader.mu, then nothing; download.mu, then nothing. keeper.one is held over
-// a whole sweep, and by nobody else. Neither of the others is held over
-// the network, the disk or a call of the index.
+// prefetcher has none: its goroutine owns the streams. uploader.mu, flights.mu
+// and download.mu, then nothing. keeper.one is held over a whole sweep, and by
+// nobody else. None of the others is held over the network, the disk or a call
+// of the index.
 //
 // # Limitations
 //
