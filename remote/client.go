@@ -40,7 +40,7 @@ type Config struct {
 	AnswerTimeout   time.Duration // to begin the answer: 30 s
 	ProgressTimeout time.Duration // to send or take the next byte: 30 s
 	MaxTries        int           // requests an operation makes: 5
-	FirstPause      time.Duration // before an operation's second request: 250 ms
+	FirstPause      time.Duration // before an operation's second request: 250 ms; twice that after a refusal
 }
 
 // DefaultRPS keeps well below the 100 requests a second that the service's
@@ -91,7 +91,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := new(pauses)
+	shared := &pauses{first: 2 * c.FirstPause}
 	cl := &Client{Config: c, base: base, up: newThrottle(c.MaxRPS, shared), down: newThrottle(c.MaxRPS, shared), asking: newThrottle(-1, shared)}
 	cl.ctx, cl.stop = context.WithCancel(context.Background())
 	cl.tokens.init(cl)

@@ -30,4 +30,9 @@
 // Downloads begin at the start: the service promises no ranges. Progress of an
 // upload is seen in pieces of the connection's buffer, 64 KiB: a line that
 // takes less than that in Config.ProgressTimeout counts as stalled.
+//
+// # Tests
+//
+// TestSuite runs on a real account where CHATFS_TEST_REMOTE is its address and
+// the usual variables hold its credentials.
 package remote

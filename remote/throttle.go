@@ -15,16 +15,17 @@ import (
 // pauses are shared by all requests of a Client: when the service asks one to
 // slow down, it means all.
 type pauses struct {
+	first time.Duration // after one refusal
+
 	mu       sync.Mutex
 	until    time.Time
 	strikes  int // refusals since the last success
 	refusals int // ever; those of requests that were sent at the same time count once
 }
 
-// Bounds of the pause after a refusal. The service documents no Retry-After.
+// Bounds of the pauses. The service documents no Retry-After.
 const (
-	firstPause = 500 * time.Millisecond
-	maxPause   = 60 * time.Second
+	maxPause = 60 * time.Second
 	// A longer Retry-After is not believed: the next request asks again.
 	maxRetryAfter = 5 * time.Minute
 )
@@ -88,7 +89,7 @@ func (t *throttle) slowDown(since int, asked time.Duration) (pause time.Duration
 	if since == s.refusals {
 		s.refusals++
 		s.strikes++
-		pause = backOff(firstPause, s.strikes)
+		pause = backOff(s.first, s.strikes)
 		t.scale(0.5)
 	}
 	if asked > 0 {

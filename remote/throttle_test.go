@@ -88,6 +88,9 @@ func (c *Client) testUpload() error {
 	return err
 }
 
+// firstPause is after a refusal, by default.
+const firstPause = 500 * time.Millisecond
+
 // TestRefusalPausesAllRequests has one refusal, of any kind of request, hold
 // up each other kind for as long as the service asked.
 func TestRefusalPausesAllRequests(t *testing.T) {
