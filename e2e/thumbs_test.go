@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"chatfs/internal/fusetest"
 )
@@ -91,5 +93,42 @@ func TestThumbnailsGetInNobodysWay(t *testing.T) {
 			c.quiet(what, script)
 			c.quiet("left", `ls -A "$D"`)
 		})
+	}
+}
+
+// The same while thumbnails appear: each script runs at a random moment of
+// the uploads of the folder that it works on.
+func TestThumbnailsAppearInNobodysWay(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newSession(t)
+	s.makeAlbum()
+	scripts := []string{
+		`rm -r "$D"/A`,
+		`find "$D"/A -delete`,
+		`rm "$D"/A/*; rmdir "$D"/A`,
+		`mv "$D"/A "$D"/B; mkdir "$D"/C; mv "$D"/B/* "$D"/C/; rmdir "$D"/B; rm -r "$D"/C`,
+		`mv "$D"/A out; mv out "$D"/A; rm -r "$D"/A`,
+		`cp -a "$D"/A "$D"/B; rm -r "$D"/A "$D"/B`,
+		`cp -a "$D"/A out; cp -a out "$D"/B; rm -r out "$D"/A "$D"/B`,
+		`rsync -a --delete pics/ "$D"/A/; "$CHATFS" sync 2>/dev/null; rsync -a --delete pics/ "$D"/A/; rsync -ai --delete pics/ "$D"/A/; rm -r "$D"/A`,
+		`rsync -a "$D"/A/ out/; rsync -a --delete out/ "$D"/A/; rm -r "$D"/A out`,
+		`tar -C "$D" -cf a.tar A; rm -r "$D"/A; tar -C "$D" -xf a.tar; rm -r "$D"/A`,
+	}
+	rounds := 2 * len(scripts)
+	if os.Getenv("CHATFS_TEST_LONG") != "" {
+		rounds *= 20
+	}
+	for round := range rounds {
+		script := scripts[round%len(scripts)]
+		c := s.corner(t, fmt.Sprintf("round%d", round))
+		pause := fmt.Sprintf("sleep %.3f", random.Float64()*0.2)
+		// What follows a JPEG's end is no part of the picture, but of the file.
+		c.quiet(fmt.Sprintf("round %d", round), `mkdir pics; for i in {0..7}; do cp "`+s.base+`/made/photo.jpg" pics/$i.jpg; head -c 9 /dev/urandom >>pics/$i.jpg; done
+cp -a pics "$D"/A; `+pause+`; `+script+`; ls -A "$D"`)
+		if t.Failed() {
+			t.Fatalf("seed %d, round %d, after %s", seed, round, pause)
+		}
 	}
 }

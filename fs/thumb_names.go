@@ -126,7 +126,7 @@ func (f *filesystem) fill(ctx context.Context, ino index.Ino, bytes []byte) erro
 type outage struct {
 	mu    sync.Mutex
 	until time.Time
-	err   error
+	errno syscall.Errno
 }
 
 // outagePause is how long the service is not asked for thumbnails' sizes after
@@ -137,21 +137,21 @@ const outagePause = 10 * time.Second
 func (o *outage) note(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch toErrno(err) {
+	switch errno := toErrno(err); errno {
 	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT:
-		o.until, o.err = time.Now().Add(outagePause), err
+		o.until, o.errno = time.Now().Add(outagePause), errno
 	case syscall.EINTR:
 	default:
-		o.until, o.err = time.Time{}, nil
+		o.until = time.Time{}
 	}
 }
 
-// lasts gives the error that the last one to ask got, while that is recent.
+// lasts gives the errno that the last one to ask got, while that is recent.
 func (o *outage) lasts() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if time.Now().Before(o.until) {
-		return o.err
+		return o.errno
 	}
 	return nil
 }
