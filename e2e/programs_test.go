@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -82,23 +83,36 @@ test "$(cat doc.odt)" = two`,
 	s.sync()
 }
 
+// TestLocalNamesStayLocal writes files under all the names that are for a
+// moment only, and looks at what the service was sent.
 func TestLocalNamesStayLocal(t *testing.T) {
-	s := newSession(t)
-	names := []string{".~lock.a.odt#", "~$a.docx", ".a.txt.swp", "4913", "a.txt~", ".goutputstream-ABC123", ".DS_Store", "._a", "Thumbs.db", "a.part", "a.crdownload", ".file.XyZ123"}
+	v := newServed(t, "--local-only", "*.iso")
+	names := []string{".~lock.a.odt#", "~$a.docx", ".a.txt.swp", ".a.txt.swx", "4913", "a.txt~", ".goutputstream-ABC123", ".DS_Store",
+		"._a", "Thumbs.db", "a.part", "a.crdownload", ".file.XyZ123", "big.iso", ".Trash-0/info/a.trashinfo"}
+	v.sh(`mkdir -p "$D"/.Trash-0/info; echo y >"$D"/real; echo z >"$D"/.config.backup`)
 	for _, n := range names {
-		s.sh(`echo x >"$D"/'` + n + `'`)
+		v.sh(`echo 'x of ` + n + `' >"$D"/'` + n + `'`)
 	}
-	s.sh(`echo y >"$D"/real`)
-	s.sync()
+	v.wantUploads("under local names", "real", ".config.backup")
+	state := func(name string) string {
+		return strings.TrimSpace(v.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/'` + name + `'`))
+	}
 	for _, n := range names {
-		if got := strings.TrimSpace(s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/'` + n + `'`)); got != "local" {
+		if got := state(n); got != "local" {
 			t.Errorf("%s is %q", n, got)
 		}
 	}
-	s.sh(`mv "$D"/a.part "$D"/a`)
-	s.sync()
-	if got := s.sh(`getfattr --absolute-names --only-values -n user.chatfs.state "$D"/a`); got != "uploaded" {
-		t.Errorf("renamed, it is %q", got)
+	if out := v.sh(`"$CHATFS" status`); !strings.Contains(out, fmt.Sprintf("%d local", len(names))) {
+		t.Errorf("status does not tell of %d local files:\n%s", len(names), out)
+	}
+	v.interrupt()
+	v.mount()
+	v.sh(`test "$(cat "$D"/a.part)" = "x of a.part"; mv "$D"/a.part "$D"/a; mv "$D"/.file.XyZ123 "$D"/file; ln "$D"/big.iso "$D"/linked`)
+	v.wantUploads("renamed or linked", "a", "file", "linked")
+	for _, n := range []string{"a", "file", "big.iso"} {
+		if got := state(n); got != "uploaded" {
+			t.Errorf("%s is %q", n, got)
+		}
 	}
 }
 

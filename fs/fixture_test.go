@@ -151,7 +151,6 @@ func (f *fixture) mount() {
 	}}
 	fc.Passthrough = !plain
 	f.Adjust(&fc, &xc)
-	xc.LocalOnly = fc.LocalOnly
 	f.transfer = transfer.New(xc)
 	fc.Transfer = f.transfer
 	f.server, err = fs.Mount(f.Dir, fc)

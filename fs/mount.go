@@ -59,10 +59,9 @@ type Config struct {
 	UID, GID    *uint32 // shown as every file's owner, if set
 	Umask       *uint32 // taken from every file's mode as shown, if set
 
-	FsName    string                   // what df and mount show; a ':' would make df call it remote
-	URL       func(entity.UUID) string // an entity's address, for user.chatfs.url
-	LocalOnly func(name string) bool   // names that are never uploaded
-	Debug     bool                     // log every FUSE request
+	FsName string                   // what df and mount show; a ':' would make df call it remote
+	URL    func(entity.UUID) string // an entity's address, for user.chatfs.url
+	Debug  bool                     // log every FUSE request
 	// Panicked is told of a panic in an operation, which the caller of that
 	// operation sees as EIO. nil logs it with its stack.
 	Panicked func(any)
@@ -87,9 +86,6 @@ func (c *Config) defaults() {
 	}
 	if c.URL == nil {
 		c.URL = func(u entity.UUID) string { return u.String() }
-	}
-	if c.LocalOnly == nil {
-		c.LocalOnly = func(string) bool { return false }
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"time"
+
+	"chatfs/internal/transfer"
 )
 
 // localNames are the temporary names of editors, desktops, browsers and
@@ -18,6 +21,11 @@ var localNames = []string{
 	".fuse_hidden*", // what other mounts leave
 }
 
+// rsyncStays is how long a file under a name like rsync's temporary ones waits
+// for its renaming. A person's .bashrc.241125 looks the same, and must not
+// stay without a copy for ever.
+const rsyncStays = time.Hour
+
 // rsyncName is rsync's temporary name: a dot, the name, a dot and six of
 // [A-Za-z0-9]. A digit or capital among the six is asked for (only one in
 // 200 of rsync's has none), so that .app.config is a file like any other.
@@ -28,21 +36,25 @@ func isRsyncName(name string) bool {
 		strings.ContainsAny(name[len(name)-6:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 }
 
-// localOnly tells of a name whether its file stays on this computer: one of
-// localNames, or of the person's own patterns (path.Match's).
-func localOnly(patterns []string) (func(name string) bool, error) {
+// localOnly tells of a name for how long since it was written its file stays on
+// this computer: for ever, if it is one of localNames or of the person's own
+// patterns (path.Match's).
+func localOnly(patterns []string) (func(name string) time.Duration, error) {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fail(exitUsage, "--local-only %q is no pattern: %w", p, err)
 		}
 	}
 	all := append(append([]string{}, localNames...), patterns...)
-	return func(name string) bool {
+	return func(name string) time.Duration {
 		for _, p := range all {
 			if ok, err := path.Match(p, name); ok && err == nil {
-				return true
+				return transfer.Forever
 			}
 		}
-		return isRsyncName(name)
+		if isRsyncName(name) {
+			return rsyncStays
+		}
+		return 0
 	}, nil
 }

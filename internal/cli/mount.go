@@ -180,11 +180,10 @@ func (s *session) fsConfig(o *mountOptions) fs.Config {
 		ReadTimeout: o.readTimeout, Passthrough: o.passthrough.value == "auto",
 		ReadOnly: o.readOnly, AllowOther: o.allowOther, NoExec: o.noExec,
 		UID: o.uid.value, GID: o.gid.value, Umask: o.umask.value,
-		FsName:    fsName(s.service.name),
-		URL:       s.service.client.URL,
-		LocalOnly: s.localOnly,
-		Debug:     o.debug,
-		Log:       s.log.WithField("area", "fs"),
+		FsName: fsName(s.service.name),
+		URL:    s.service.client.URL,
+		Debug:  o.debug,
+		Log:    s.log.WithField("area", "fs"),
 	}
 }
 

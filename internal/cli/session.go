@@ -35,7 +35,7 @@ type session struct {
 	index     *index.Index
 	service   *endpoint
 	transfer  *transfer.Transfer
-	localOnly func(string) bool
+	localOnly func(name string) time.Duration
 	server    atomic.Pointer[fs.Server]
 	control   *control.Server
 

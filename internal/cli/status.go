@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -79,7 +80,7 @@ func (p *profile) reportAtRest() (_ *report, err error) {
 		return nil, err
 	}
 	err = r.count(rest.index, func(e index.QueueEntry) (state, reason string) {
-		if local(path.Base(pathOf(rest.index, e.Ino))) {
+		if local(path.Base(pathOf(rest.index, e.Ino))) > time.Since(e.Queued) {
 			return string(transfer.StateLocal), ""
 		}
 		return string(transfer.StateStaged), ""

@@ -1,6 +1,11 @@
 package cli
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"chatfs/internal/transfer"
+)
 
 func TestByteSize(t *testing.T) {
 	for text, want := range map[string]int64{
@@ -68,12 +73,13 @@ func TestLocalOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{
-		".~lock.letter.odt#": true, "~$letter.docx": true, ".notes.txt.swp": true, ".x.swx": true, "4913": true,
-		"notes.txt~": true, ".goutputstream-AB12CD": true, ".DS_Store": true, "._photo.jpg": true, "Thumbs.db": true,
-		"film.part": true, "film.crdownload": true, ".photo.jpg.Xa81bQ": true, "photo.jpg.trashinfo": true, "debian.iso": true,
-		"photo.jpg": false, ".app.config": false, ".bashrc": false, "letter.odt": false, "49130": false,
-		"part": false, "a.b.Xa81bQ": false, ".gitignore": false, "photo.jpg.thumb": false,
+	forever := transfer.Forever
+	for name, want := range map[string]time.Duration{
+		".~lock.letter.odt#": forever, "~$letter.docx": forever, ".notes.txt.swp": forever, ".x.swx": forever, "4913": forever,
+		"notes.txt~": forever, ".goutputstream-AB12CD": forever, ".DS_Store": forever, "._photo.jpg": forever, "Thumbs.db": forever,
+		"film.part": forever, "film.crdownload": forever, ".photo.jpg.Xa81bQ": time.Hour, ".bashrc.241125": time.Hour, "photo.jpg.trashinfo": forever, "debian.iso": forever,
+		"photo.jpg": 0, ".app.config": 0, ".config.backup": 0, ".bashrc.old": 0, ".bashrc": 0, "letter.odt": 0, "49130": 0,
+		"part": 0, "a.b.Xa81bQ": 0, ".gitignore": 0, "photo.jpg.thumb": 0,
 	} {
 		if got := local(name); got != want {
 			t.Errorf("local(%q) = %v", name, got)

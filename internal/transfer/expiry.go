@@ -306,7 +306,7 @@ func (w *sweep) reupload(k index.Known) error {
 	if err != nil || len(users) == 0 {
 		return err
 	}
-	name, _, err := t.nameOf(users[0])
+	name, err := t.nameOf(users[0])
 	if err != nil {
 		return err
 	}

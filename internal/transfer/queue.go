@@ -52,6 +52,16 @@ func (u *uploader) tell() {
 	u.news = make(chan struct{})
 }
 
+// stays has j looked at again once its name keeps it here no more.
+func (u *uploader) stays(j *job, left time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	j.due = time.Time{}
+	if left != Forever {
+		j.due = time.Now().Add(left)
+	}
+}
+
 // idle tells whether nothing is being sent or about to be; news is closed once
 // that may have changed.
 func (u *uploader) idle() (news <-chan struct{}, idle bool) {
@@ -112,7 +122,7 @@ func (u *uploader) next(ctx context.Context) *job {
 		var wait time.Duration = time.Hour
 		if len(u.due) > 0 {
 			j := u.due[0]
-			if wait = time.Until(j.due); wait <= 0 || u.draining > 0 && j.attempts == 0 {
+			if wait = time.Until(j.due); wait <= 0 || u.draining > 0 && j.attempts == 0 && !j.local {
 				ok := false
 				if ok, wait = u.out.admits(j, time.Now()); ok {
 					return u.take(j)

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -45,9 +46,11 @@ type Config struct {
 	Uploads      int           // at once; 0 is 16
 	Settle       time.Duration // rest of a content before its upload
 	Unrestricted bool          // upload without share-secret
-	LocalOnly    func(name string) bool
-	Prefetch     int64         // bytes fetched ahead of readers of whole directories; 0 is none
-	ReadTimeout  time.Duration // bound of a download without any progress; 0 is 30 s
+	// LocalOnly tells for how long a content under this name stays here before
+	// it is sent: 0 for an ordinary name, or Forever.
+	LocalOnly   func(name string) time.Duration
+	Prefetch    int64         // bytes fetched ahead of readers of whole directories; 0 is none
+	ReadTimeout time.Duration // bound of a download without any progress; 0 is 30 s
 
 	Retention time.Duration    // how long the service keeps an entity; 0 is for ever
 	Keep      KeepMode         // what is done before it forgets; "" is KeepLocal
@@ -59,6 +62,9 @@ type Config struct {
 	Changed func(index.Ino)
 	Log     *logrus.Entry
 }
+
+// Forever is how long content stays here whose name is nobody's business.
+const Forever time.Duration = math.MaxInt64
 
 // A State is what user.chatfs.state tells.
 type State string
@@ -102,7 +108,7 @@ func New(c Config) *Transfer {
 		c.Now = time.Now
 	}
 	if c.LocalOnly == nil {
-		c.LocalOnly = func(string) bool { return false }
+		c.LocalOnly = func(string) time.Duration { return 0 }
 	}
 	if c.Changed == nil {
 		c.Changed = func(index.Ino) {}

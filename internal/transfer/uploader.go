@@ -52,13 +52,14 @@ func (t *Transfer) attempt(j *job) (outcome, error) {
 	case !queued || e.Failed != "":
 		return sent, nil
 	}
-	name, local, err := t.nameOf(j.ino)
-	switch {
+	name, err := t.nameOf(j.ino)
+	switch left := t.StaysFor(e); {
 	case err != nil:
 		return retry, err
 	case name == "":
 		return sent, nil
-	case local:
+	case left > 0:
+		t.uploads.stays(j, left)
 		return stays, nil
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
@@ -107,6 +108,8 @@ func (t *Transfer) finish(j *job, what outcome, err error) {
 		again = true
 		j.due = time.Now().Add(pause(j.attempts))
 		u.out.failed(j, err, time.Now())
+	case stays:
+		again = again || !j.due.IsZero()
 	case stopped:
 		again = true
 	}
@@ -144,16 +147,31 @@ func permanent(err error) bool {
 
 func (t *Transfer) describe(ino index.Ino) string { return pathOf(t.Index, ino) }
 
-// nameOf gives the name that an upload bears, and whether all of the file's
-// names are such as stay local.
-func (t *Transfer) nameOf(ino index.Ino) (name string, local bool, err error) {
+// nameOf gives the name that an upload bears: one that may be sent, if there
+// is such; "" without any.
+func (t *Transfer) nameOf(ino index.Ino) (name string, err error) {
 	paths, err := t.Index.Paths(ino)
 	for _, p := range paths {
-		if name = path.Base(p); !t.LocalOnly(name) {
-			return name, false, nil
+		if name = path.Base(p); t.LocalOnly(name) == 0 {
+			break
 		}
 	}
-	return name, len(paths) > 0, err
+	return name, err
+}
+
+// StaysFor tells how long the names of e's file keep it here from now on:
+// Forever, or 0 if one of them does not.
+func (t *Transfer) StaysFor(e index.QueueEntry) time.Duration {
+	name, err := t.nameOf(e.Ino)
+	if err != nil || name == "" {
+		return 0
+	}
+	switch stays := t.LocalOnly(name); stays {
+	case 0, Forever:
+		return stays
+	default:
+		return max(0, stays-time.Since(e.Queued))
+	}
 }
 
 // send uploads a staged content, or finds the entity of an equal one, and
@@ -238,7 +256,7 @@ func (t *Transfer) State(ino index.Ino) State {
 	if e.Failed != "" {
 		return StateFailed
 	}
-	if _, local, err := t.nameOf(ino); err == nil && local {
+	if t.StaysFor(e) > 0 {
 		return StateLocal
 	}
 	t.uploads.mu.Lock()
@@ -390,7 +408,7 @@ func (t *Transfer) left() (Progress, error) {
 			p.Failed++
 			continue
 		}
-		if _, local, err := t.nameOf(e.Ino); err == nil && local {
+		if t.StaysFor(e) > 0 {
 			continue
 		}
 		p.Files++
