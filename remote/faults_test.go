@@ -404,3 +404,31 @@ func TestUnrestrictedUploadSendsNoHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestEarlyAnswerToALargeUploadIsSeen, though the service reads no more than
+// its head: else a refusal would be repeated as a broken connection.
+func TestEarlyAnswerToALargeUploadIsSeen(t *testing.T) {
+	s := scripted(t)
+	content := strings.Repeat("x", 10<<20)
+	for range 5 {
+		s.file = func(_ int, w http.ResponseWriter, _ *http.Request) { fail(w, 413, "file exceeding maximum limit", "") }
+		if _, err := uploadBytes(newClient(t, s.URL), content); !errors.Is(err, remote.ErrTooLarge) {
+			t.Errorf("got %v", err)
+		}
+		first := true
+		s.file = func(_ int, w http.ResponseWriter, r *http.Request) {
+			if first {
+				first = false
+				fail(w, 401, "auth_bad_access_token", "")
+				return
+			}
+			fileAnswer(w, r)
+		}
+		if _, err := uploadBytes(newClient(t, s.URL), content); err != nil {
+			t.Errorf("after a token that was refused: %v", err)
+		}
+	}
+	if n := s.files.Load(); n != 15 {
+		t.Errorf("%d requests, want 15", n)
+	}
+}
