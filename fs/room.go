@@ -20,6 +20,9 @@ const (
 func (f *filesystem) admit(ctx context.Context, n int64) error {
 	for end := time.Now().Add(roomPatience); ; {
 		pause, err := f.Blobs.Admit(n)
+		if err == nil && pause == 0 {
+			return nil
+		}
 		switch sending := f.Transfer.Sending(); {
 		case err == nil && sending && pause > 0:
 			return rest(ctx, pause)

@@ -231,3 +231,13 @@ func fill(t *testing.T, path string) {
 		}
 	}
 }
+
+// TestFloorIsAtMostOneGiB: a large disk with 3 % free still takes files.
+func TestFloorIsAtMostOneGiB(t *testing.T) {
+	s := &Store{o: Options{MinFree: 0.05}}
+	for total, want := range map[int64]int64{100 << 20: 5 << 20, 1 << 40: 1 << 30} {
+		if got := s.floor(total); got != want {
+			t.Errorf("of %d bytes %d stay free, want %d", total, got, want)
+		}
+	}
+}

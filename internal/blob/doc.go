@@ -10,7 +10,7 @@
 // eviction. Cached files are evicted, those used longest ago first and those
 // that are open not at all, so that they take at most Options.CacheSize and
 // leave Options.MinFree of the disk. Admit keeps staged content from taking
-// that share either. A full disk fails no download. Pinned files are
+// that share either, or 1 GiB where it is more. A full disk fails no download. Pinned files are
 // neither evicted nor counted with the cache; one is durable once Pin has
 // returned.
 //

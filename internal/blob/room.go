@@ -14,13 +14,13 @@ import (
 type Space struct{ Total, Avail int64 }
 
 // Free tells what staging can still take: what is free, but for the share
-// that stays free, and what eviction can give.
+// that stays free (1 GiB at most), and what eviction can give.
 func (s *Store) Free() (Space, error) {
 	total, free, err := diskSpace(s.staging)
 	if err != nil {
 		return Space{}, err
 	}
-	return Space{total, max(free+s.evictable()-s.reserve(total), 0)}, nil
+	return Space{total, max(free+s.evictable()-s.floor(total), 0)}, nil
 }
 
 // evictable is what eviction can give to staging.
@@ -36,12 +36,19 @@ func (s *Store) evictable() int64 {
 // reserve is what stays free of a disk, in bytes.
 func (s *Store) reserve(total int64) int64 { return int64(s.o.MinFree * float64(total)) }
 
+// floorMost bounds what staging leaves of the reserve, in bytes: 5 % of a large
+// disk are no reason to refuse a file, and the index needs far less.
+const floorMost = 1 << 30
+
+// floor is what staging leaves free of a disk, in bytes.
+func (s *Store) floor(total int64) int64 { return min(s.reserve(total), floorMost) }
+
 // A budget is what may be written before the disk is asked again.
 type budget struct {
 	mu     sync.Mutex
 	bytes  int64
 	until  time.Time
-	free   int64 // above the reserve, when last asked
+	free   int64 // above the floor, when last asked
 	narrow int64 // below this writers are slowed
 }
 
@@ -51,8 +58,6 @@ const (
 	budgetShare = 8
 	budgetMost  = 64 << 20
 	budgetFor   = 200 * time.Millisecond
-	// narrowMost bounds the room in which writers are slowed.
-	narrowMost = 1 << 30
 	// slowest is the pause of a writer when the room is all but gone.
 	slowest = time.Second
 )
@@ -88,14 +93,14 @@ func (s *Store) ask(b *budget) error {
 	if err != nil {
 		return err
 	}
-	b.narrow = min(s.reserve(total), narrowMost)
-	if short := b.narrow + s.reserve(total) - free; s.oneDisk && short > 0 && s.makeRoom(short) {
+	b.narrow = s.floor(total)
+	if short := b.narrow + s.floor(total) - free; s.oneDisk && short > 0 && s.makeRoom(short) {
 		// Content whose staged name is not removed yet has freed nothing.
 		if total, free, err = diskSpace(s.staging); err != nil {
 			return err
 		}
 	}
-	b.free = free - s.reserve(total)
+	b.free = free - s.floor(total)
 	b.bytes = b.free
 	if share := b.free / budgetShare; share > 1<<20 {
 		b.bytes = min(share, budgetMost)

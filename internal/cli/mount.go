@@ -83,7 +83,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.IntVar(&o.uploads, "uploads", 16, "uploads at once")
 	f.DurationVar(&o.settle, "settle", time.Second, "how long a file rests before its upload")
 	f.Var(&o.cacheSize, "cache-size", "most that copies of the service's files take on the disk")
-	f.Var(&o.minFree, "min-free", "share of the disk that is left free")
+	f.Var(&o.minFree, "min-free", "share of the disk that copies leave free, and files that wait, up to 1 GiB of it")
 	f.Var(&o.prefetch, "prefetch", "most that is fetched ahead of who reads a directory's files in order; 0 is nothing")
 	f.Var(&o.passthrough, "passthrough", "let the kernel read files that are here by itself: where it can (as root), or not")
 	f.DurationVar(&o.readTimeout, "read-timeout", 30*time.Second, "longest wait of a read for the network")
