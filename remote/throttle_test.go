@@ -183,6 +183,39 @@ func TestRefusalsTogetherCountOnce(t *testing.T) {
 	})
 }
 
+// TestRefusalsNowAndThenDoNotAddUp has 32 requests under way all the time, of
+// which each tenth is refused: as long as the others work, a pause is short.
+func TestRefusalsNowAndThenDoNotAddUp(t *testing.T) {
+	var n, refused atomic.Int32
+	a := func(r *http.Request) *http.Response {
+		if isToken(r) {
+			return say(200, okToken)
+		}
+		i := n.Add(1)
+		time.Sleep(time.Duration(i%7+1) * 10 * time.Millisecond)
+		if i%10 == 0 {
+			refused.Add(1)
+			return say(429, reached)
+		}
+		return say(200, "x")
+	}
+	inBubble(t, -1, a, func(c *Client) {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 32 {
+			all.Go(func() {
+				for range 30 {
+					try(t, c.testDownload(context.Background()))
+				}
+			})
+		}
+		all.Wait()
+		if d := time.Since(began) / time.Duration(refused.Load()); d > 2*firstPause {
+			t.Errorf("%d refusals cost %s each", refused.Load(), d)
+		}
+	})
+}
+
 // TestRateFallsAndRises sends to a service that takes 10 requests a second,
 // and that much only.
 func TestRateFallsAndRises(t *testing.T) {

@@ -42,7 +42,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	defer shutDown(t, served)
 	id, secret := served.Credentials()
 	client, err := remote.New(remote.Config{Base: served.Base(), ClientID: id, ClientSecret: secret, MaxRPS: -1, Log: quiet(),
-		FirstPause: time.Millisecond, MaxTries: 8, AnswerTimeout: 300 * time.Millisecond, ProgressTimeout: 300 * time.Millisecond})
+		FirstPause: time.Millisecond, MaxTries: 8, AnswerTimeout: time.Second, ProgressTimeout: time.Second})
 	must(t, err)
 	defer client.Close()
 	q := newQueue(t, client, func(c *transfer.Config) { c.Uploads = 32 })
@@ -58,7 +58,9 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	c := served.Counts()
 	t.Logf("%d files, %d distinct, up in %s, read back by %s with %d repeats of a read", files, distinct, uploaded.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), repeats)
 	t.Logf("requests %d, uploads answered %d, downloads begun %d, tokens %d; faults %v", c.Requests, c.Uploads, c.Downloads, c.Tokens, c.Faults)
-	if most := 10 + int(time.Since(began)/(30*time.Second)); c.Tokens > most {
+	// Three that are refused are replaced at once, then one each 30 s; half of
+	// the requests for one meet a fault themselves.
+	if most := 3*(4+int(time.Since(began)/(30*time.Second))) + 5; c.Tokens > most {
 		t.Errorf("%d tokens were asked for, want at most %d", c.Tokens, most)
 	}
 	if c.Leaks > 0 {
