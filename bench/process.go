@@ -17,8 +17,9 @@ import (
 type process struct {
 	cmd   *exec.Cmd
 	log   string
-	ended chan error
-	peak  float64 // of its memory, when it was last looked at
+	ended chan struct{} // closed when it has
+	err   error         // how it ended
+	peak  float64       // of its memory, when it was last looked at
 }
 
 // start runs a program, its output in the file log.
@@ -28,14 +29,17 @@ func start(ctx context.Context, log string, env []string, name string, args ...s
 		return nil, err
 	}
 	defer out.Close()
-	p := &process{cmd: exec.CommandContext(ctx, name, args...), log: log, ended: make(chan error, 1)}
+	p := &process{cmd: exec.CommandContext(ctx, name, args...), log: log, ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { p.ended <- p.cmd.Wait() }()
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
 	return p, nil
 }
 
@@ -49,9 +53,9 @@ func (p *process) await(what string, ready func() bool) error {
 			return nil
 		}
 		select {
-		case err := <-p.ended:
+		case <-p.ended:
 			said, _ := os.ReadFile(p.log)
-			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, err, strings.TrimSpace(string(said)))
+			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, p.err, strings.TrimSpace(string(said)))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

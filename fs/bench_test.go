@@ -2,7 +2,9 @@ package fs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -214,8 +216,7 @@ func BenchmarkUnlink(b *testing.B) {
 	c.report(b.N)
 }
 
-// BenchmarkWriteLarge writes files of 9.5 MiB as cp does, 128 KiB at a time,
-// and removes the one before.
+// BenchmarkWriteLarge writes files of 9.5 MiB as cp does, 128 KiB at a time.
 func BenchmarkWriteLarge(b *testing.B) {
 	const size = 9728 << 10
 	c := newContenders(b)
@@ -230,10 +231,31 @@ func BenchmarkWriteLarge(b *testing.B) {
 			must(b, err)
 		}
 		must(b, f.Close())
-		if i > 0 {
-			must(b, os.Remove(filepath.Join(dir, numbered("f", i-1))))
-		}
 	})
 	b.StopTimer()
 	c.report(b.N)
+}
+
+// BenchmarkColdRead reads files of 9.5 MiB one after the other, none of them
+// on the disk.
+func BenchmarkColdRead(b *testing.B) {
+	const size, files = 9728 << 10, 8
+	f := newFixture(b)
+	for i := range files {
+		f.write(numbered("f", i), pattern(i, size))
+	}
+	f.drain()
+	buf := make([]byte, 128<<10)
+	b.SetBytes(size * files)
+	for b.Loop() {
+		b.StopTimer()
+		f.forgetCache()
+		b.StartTimer()
+		for i := range files {
+			r, err := os.Open(f.path(numbered("f", i)))
+			must(b, err)
+			_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, buf)
+			must(b, errors.Join(err, r.Close()))
+		}
+	}
 }
