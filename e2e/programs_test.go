@@ -66,9 +66,17 @@ git clone -q . ../clone; cd ../clone; test "$(git log --oneline | wc -l)" = 3; g
 		"sqlite": `cd "$D"; sqlite3 db 'create table t(x); begin; insert into t values(1),(2); commit; update t set x=x+1;'
 test "$(sqlite3 db 'pragma integrity_check; select sum(x) from t')" = "ok
 5"`,
-		"sed":   `cd "$D"; printf 'a\nb\n' >text; sed -i s/a/c/ text; test "$(head -1 text)" = c`,
-		"vim":   `cd "$D"; printf 'a\n' >v; vim -Nu NONE -es -c 's/a/changed/' -c wq v </dev/null; test "$(cat v)" = changed`,
-		"nano":  `cd "$D"; printf 'n\n' >nn; test -x "$(command -v nano)"`,
+		"sed":        `cd "$D"; printf 'a\nb\n' >text; sed -i s/a/c/ text; test "$(head -1 text)" = c`,
+		"vim":        `cd "$D"; printf 'a\n' >v; vim -Nu NONE -es -c 's/a/changed/' -c wq v </dev/null; test "$(cat v)" = changed`,
+		"dpkg's way": `cd "$D"; echo one >c; echo two >c.dpkg-new; ln c c.dpkg-tmp; sync c.dpkg-new; mv c.dpkg-new c; rm c.dpkg-tmp; test "$(cat c)" = two`,
+		"coreutils": `cd "$D"; head -c 300000 /dev/urandom >r; cp --reflink=auto r r2; cp --sparse=always r r3; install -m 751 r r4; dd if=r of=r5 conv=fsync bs=4k status=none
+split -b 65536 r part-; cat part-* | cmp - r; for i in 2 3 4 5; do cmp r r$i; done; test "$(stat -c %a r4)" = 751; truncate -s 100 r5; cmp -n 100 r r5; shred -u r5; sort -o r2 r2; tac r3 >r6`,
+		"python": `cd "$D"; python3 -c "
+import os, shutil, tempfile
+os.makedirs('py/a'); open('py/a/f', 'w').write('x' * 100000)
+shutil.copytree('py', 'py2'); shutil.copy2('py/a/f', 'py2/a/g'); shutil.move('py2', 'py3'); shutil.make_archive('arc', 'gztar', 'py3')
+with tempfile.NamedTemporaryFile('w', dir='.', delete=False) as f: f.write('saved'); f.flush(); os.fsync(f.fileno())
+os.replace(f.name, 'py/a/f'); shutil.rmtree('py3'); assert open('py/a/f').read() == 'saved'"`,
 		"unzip": `mkdir z; echo hello >z/a; (cd z; zip -q ../z.zip a); cd "$D"; unzip -q "$OLDPWD"/z.zip; test "$(cat a)" = hello`,
 		"office": `cd "$D"; echo one >doc.odt; : >.~lock.doc.odt#; echo two >lu123.tmp; mv lu123.tmp doc.odt; rm .~lock.doc.odt#
 test "$(cat doc.odt)" = two`,
