@@ -81,7 +81,7 @@ func (f *fixture) fill(dir string, n int) {
 	d, err := f.index.Resolve(dir)
 	must(f.t, err)
 	for i := range n {
-		_, err := f.index.Create(d.Inode.Ino, fmt.Sprintf("stay%06d", i), index.NewInode{Mode: syscall.S_IFREG | 0o644})
+		_, err := f.index.Create(d.Inode.Ino, fmt.Sprintf("stay%06d", i), index.NewInode{Mode: syscall.S_IFREG | 0o644, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 		must(f.t, err)
 	}
 }

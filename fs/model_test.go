@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 90, or 1000 of them if there is time")
+var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 90, or 1200 of them if there is time")
 
 // TestModel does random operations on the mount and on a plain directory at
 // once, by name and on several open files, and compares errnos, results and
@@ -28,7 +28,7 @@ func TestModel(t *testing.T) {
 	if *modelRuns == 0 {
 		*modelRuns = 90
 		if long() {
-			*modelRuns = 900
+			*modelRuns = 1200
 		}
 	}
 	must(t, flag.Set("rapid.checks", fmt.Sprint(*modelRuns)))

@@ -10,7 +10,7 @@ var pathCalls = []string{
 	"create %s 0644", "open %s rdonly", "open %s rdwr,creat 0644", "open %s rdonly,directory", "open %s rdonly,nofollow,nonblock",
 	"open %s wronly,trunc", "mkdir %s 0755", "rmdir %s", "unlink %s", "link ok %s", "link %s new", "linkto %s new",
 	"symlink ok %s", "rename ok %s", "rename empty %s", "rename %s new", "noreplace ok %s", "exchange ok %s", "exchange %s empty",
-	"mkfifo %s 0644", "mknod %s char 0644 1 2", "bind %s", "chmod %s 0600", "chown %s 1 2", "lchown %s 1 2", "truncate %s 10",
+	"mkfifo %s 0644", "mknod %s char 0644 1 2", "bind %s", "chmod %s 0700", "chown %s 1 2", "lchown %s 1 2", "truncate %s 10",
 	"utimens %s 5 6", "stat %s", "lstat %s", "readlink %s", "list %s", "statfs %s", "access %s 4",
 	"setxattr %s user.a b 0", "getxattr %s user.a",
 }
