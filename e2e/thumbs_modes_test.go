@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-// album makes n different pictures in the mount and waits for their
+// gallery makes n different pictures in the mount and waits for their
 // thumbnails, if any are listed; it looks at none.
-func (v *served) album(n, listed int) {
-	v.t.Helper()
-	v.makeAlbum()
-	v.sh(`mkdir "$D"/A; for i in $(seq ` + strconv.Itoa(n) + `); do cp made/photo.jpg p.jpg; head -c 9 /dev/urandom >>p.jpg; cp p.jpg "$D"/A/$i.jpg; done`)
-	v.sync()
-	v.thumbs("A", listed)
+func (s *session) gallery(n, listed int) {
+	s.t.Helper()
+	s.makeAlbum()
+	s.sh(`mkdir "$D"/A; for i in $(seq ` + strconv.Itoa(n) + `); do cp made/photo.jpg p.jpg; head -c 9 /dev/urandom >>p.jpg; cp p.jpg "$D"/A/$i.jpg; done`)
+	s.sync()
+	s.thumbs("A", listed)
 }
 
 func TestListingWaitsOnceForAServiceThatIsAway(t *testing.T) {
 	const pictures = 30
-	v := newServed(t)
-	v.album(pictures, pictures)
+	v := newServed(t, "--read-timeout", "1s")
+	v.gallery(pictures, pictures)
 	v.sh(`stat "$D"/A/1.jpg.thumb`)
 	v.stop()
 	v.sh(`cd "$D"/A; test $(ls | wc -l) = 60; stat -c %s 1.jpg.thumb; cat 1.jpg >/dev/null`)
@@ -32,21 +32,21 @@ func TestListingWaitsOnceForAServiceThatIsAway(t *testing.T) {
 }
 
 func TestThumbsListed(t *testing.T) {
-	v := newServed(t, "--thumbs", "list")
-	v.album(3, 3)
+	v := newSession(t, "--thumbs", "list")
+	v.gallery(3, 3)
 	v.sh(`cd "$D"/A; test "$(echo *)" = "1.jpg 1.jpg.thumb 2.jpg 2.jpg.thumb 3.jpg 3.jpg.thumb"; cmp <(head -c 2 1.jpg.thumb) <(printf '\377\330')`)
 }
 
 func TestThumbsHidden(t *testing.T) {
-	v := newServed(t, "--thumbs", "hidden")
-	v.album(3, 0)
+	v := newSession(t, "--thumbs", "hidden")
+	v.gallery(3, 0)
 	v.sh(`cd "$D"/A; test "$(echo *)" = "1.jpg 2.jpg 3.jpg"; cmp <(head -c 2 1.jpg.thumb) <(printf '\377\330'); stat -c %s 2.jpg.thumb; ! stat 4.jpg.thumb 2>/dev/null`)
 	v.quiet("nothing is in the way", `rsync -ai --delete "$D"/A/ out/ >/dev/null; rsync -ai --delete out/ "$D"/A/; test $(ls out | wc -l) = 3; rm "$D"/A/*; rmdir "$D"/A`)
 }
 
 func TestThumbsOff(t *testing.T) {
 	v := newServed(t, "--thumbs", "off")
-	v.album(3, 0)
+	v.gallery(3, 0)
 	asked := v.asked()
 	v.sh(`cd "$D"/A; test "$(echo *)" = "1.jpg 2.jpg 3.jpg"; ! stat 1.jpg.thumb 2>/dev/null; echo mine >1.jpg.thumb`)
 	if got := v.asked(); got != asked {

@@ -116,9 +116,9 @@ func TestThumbnailsAppearInNobodysWay(t *testing.T) {
 		`rsync -a "$D"/A/ out/; rsync -a --delete out/ "$D"/A/; rm -r "$D"/A out`,
 		`tar -C "$D" -cf a.tar A; rm -r "$D"/A; tar -C "$D" -xf a.tar; rm -r "$D"/A`,
 	}
-	rounds := 2 * len(scripts)
+	rounds := len(scripts)
 	if os.Getenv("CHATFS_TEST_LONG") != "" {
-		rounds *= 20
+		rounds *= 40
 	}
 	for round := range rounds {
 		script := scripts[round%len(scripts)]
