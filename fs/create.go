@@ -80,7 +80,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 // Unlink removes a name. Removing a thumbnail hides it until its picture
 // changes.
 func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
-	picture := n.pictureOf(name)
+	picture, is := n.pictureOf(name)
 	n.fs.places.lose(n.ino, name)
 	removed, err := n.fs.Index.Unlink(n.ino, name)
 	if toErrno(err) == syscall.ENOENT {
@@ -89,8 +89,8 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	if err != nil {
 		return n.fs.errno("unlink "+name, uint64(n.ino), err)
 	}
-	if picture && n.fs.Thumbs == ThumbsList {
-		n.fs.ghosts.raise(n.ino, name)
+	if is && n.fs.Thumbs == ThumbsList {
+		n.fs.ghosts.raise(n.ino, picture)
 	}
 	n.fs.removed(removed)
 	return 0
@@ -112,7 +112,7 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	if !ok {
 		return syscall.EXDEV
 	}
-	picture := n.pictureOf(name)
+	picture, is := n.pictureOf(name)
 	moved, err := n.fs.Index.Lookup(n.ino, name)
 	if toErrno(err) == syscall.ENOENT {
 		return n.renameThumb(name, dst, newName, flags)
@@ -122,8 +122,8 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 	if err != nil {
 		return n.fs.errno("rename "+name, uint64(n.ino), err)
 	}
-	if picture && n.fs.Thumbs == ThumbsList {
-		n.fs.ghosts.raise(n.ino, name)
+	if is && n.fs.Thumbs == ThumbsList {
+		n.fs.ghosts.raise(n.ino, picture)
 	}
 	n.fs.ghosts.lay(dst.ino, newName)
 	n.fs.removed(removed)

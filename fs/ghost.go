@@ -13,45 +13,52 @@ import (
 )
 
 // A ghostNode stands for a thumbnail whose picture was removed or moved away
-// a moment ago. Whoever listed the directory before may still remove or move
-// it; there is nothing to read, and who writes makes a file.
+// a moment ago. Whoever listed the directory before may still read, remove or
+// move it, as mv to another disk does; who writes makes a file.
 type ghostNode struct {
 	gofs.Inode
-	dir  *node
-	name string
-	mode uint32
+	dir     *node
+	name    string
+	picture index.Inode // as it was
+	number  uint64      // as stat shows it: mv compares it
+	mode    uint32
 	fuse.Owner
 }
 
 // lookupGhost finds a ghost. No listing has it.
 func (n *node) lookupGhost(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if !n.fs.ghosts.has(n.ino, name) {
+	was, is := n.fs.ghosts.get(n.ino, name)
+	if !is {
 		out.SetEntryTimeout(unkept) // a thumbnail may appear by itself
 		return nil, syscall.ENOENT
 	}
-	g := &ghostNode{dir: n, name: name, mode: 0o644}
+	g := &ghostNode{dir: n, name: name, picture: was.picture, number: was.number, mode: 0o644}
 	if caller, ok := fuse.FromContext(ctx); ok {
 		g.Owner = caller.Owner
 	}
 	g.fill(&out.Attr)
 	out.SetEntryTimeout(0)
 	out.SetAttrTimeout(unkept)
-	return n.NewInode(ctx, g, gofs.StableAttr{Mode: syscall.S_IFREG}), 0
+	return n.NewInode(ctx, g, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: g.number, Gen: 1}), 0
 }
 
+// fill shows a file of the caller's. A size that is not known yet is 0: to
+// remove the ghost, nothing need be fetched.
 func (g *ghostNode) fill(a *fuse.Attr) {
-	a.Mode, a.Nlink, a.Owner = syscall.S_IFREG|g.mode, 1, g.Owner
+	size, _ := g.dir.fs.Index.ThumbSize(g.picture.UUID)
+	g.dir.fs.thumbAttr(g.picture, max(size, 0), a)
+	a.Mode, a.Owner, a.Ino = syscall.S_IFREG|g.mode, g.Owner, g.number
 }
 
-// Getattr shows an empty file of the caller's.
+// Getattr shows the thumbnail as it was.
 func (g *ghostNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	g.fill(&out.Attr)
 	out.SetTimeout(unkept)
 	return 0
 }
 
-// Setattr and Open find nothing, unless they are to write: then a real file
-// takes the ghost's place, and ESTALE has the kernel look for it.
+// Setattr finds nothing, unless it is to cut: then a real file takes the
+// ghost's place, and ESTALE has the kernel look for it.
 func (g *ghostNode) Setattr(_ context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, _ *fuse.AttrOut) syscall.Errno {
 	if _, ok := in.GetSize(); ok {
 		return g.embody()
@@ -59,12 +66,17 @@ func (g *ghostNode) Setattr(_ context.Context, _ gofs.FileHandle, in *fuse.SetAt
 	return syscall.ENOENT
 }
 
-// Open opens nothing: see Setattr.
-func (g *ghostNode) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
-		return nil, 0, syscall.ENOENT
+// Open reads the thumbnail, past the kernel's idea of its size. To write is as
+// in Setattr.
+func (g *ghostNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, g.embody()
 	}
-	return nil, 0, g.embody()
+	content, err := g.dir.fs.readThumb(ctx, g.picture)
+	if err != nil {
+		return nil, 0, g.dir.fs.errno("open thumbnail", uint64(g.picture.Ino), err)
+	}
+	return &thumbHandle{content}, fuse.FOPEN_DIRECT_IO, 0
 }
 
 func (g *ghostNode) embody() syscall.Errno {
@@ -96,14 +108,26 @@ func (g *ghostNode) Removexattr(_ context.Context, name string) syscall.Errno { 
 // ghosts are the names of thumbnails whose pictures are gone, for a while. A
 // bound number is kept.
 type ghosts struct {
-	mu    sync.Mutex
-	until map[ghost]time.Time
-	order []ghost
+	mu     sync.Mutex
+	names  map[haunt]ghost
+	order  []haunt
+	raised uint64 // so many
 }
 
-type ghost struct {
+// ghostBit marks the inode number of a ghost; the rest counts them.
+const ghostBit = 1 << 62
+
+// A haunt is where a ghost is.
+type haunt struct {
 	dir  index.Ino
 	name string
+}
+
+// A ghost is the picture as it was, and when to forget it.
+type ghost struct {
+	picture index.Inode
+	number  uint64
+	until   time.Time
 }
 
 // maxGhosts bounds the memory, ghostTime the time: rm -r removes a picture's
@@ -114,18 +138,19 @@ const (
 	ghostTime = 30 * time.Second
 )
 
-// raise makes a ghost of the thumbnail of a picture that is gone.
-func (g *ghosts) raise(dir index.Ino, picture string) {
+// raise makes a ghost of the thumbnail of a picture that is gone from dir.
+func (g *ghosts) raise(dir index.Ino, picture index.Dirent) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.until == nil {
-		g.until = make(map[ghost]time.Time)
+	if g.names == nil {
+		g.names = make(map[haunt]ghost)
 	}
-	k := ghost{dir, picture + thumbSuffix}
-	g.until[k] = time.Now().Add(ghostTime)
-	g.order = append(g.order, k)
+	at := haunt{dir, picture.Name + thumbSuffix}
+	g.raised++
+	g.names[at] = ghost{picture.Inode, ghostBit | g.raised, time.Now().Add(ghostTime)}
+	g.order = append(g.order, at)
 	if len(g.order) > maxGhosts {
-		delete(g.until, g.order[0])
+		delete(g.names, g.order[0])
 		g.order = g.order[1:]
 	}
 }
@@ -138,16 +163,17 @@ func (g *ghosts) lay(dir index.Ino, name string) {
 
 // exorcise ends one ghost and tells whether it was there.
 func (g *ghosts) exorcise(dir index.Ino, name string) bool {
+	_, was := g.get(dir, name)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	k := ghost{dir, name}
-	was := time.Now().Before(g.until[k])
-	delete(g.until, k)
+	delete(g.names, haunt{dir, name})
 	return was
 }
 
-func (g *ghosts) has(dir index.Ino, name string) bool {
+// get gives the ghost that name is.
+func (g *ghosts) get(dir index.Ino, name string) (was ghost, is bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return time.Now().Before(g.until[ghost{dir, name}])
+	was, is = g.names[haunt{dir, name}]
+	return was, is && time.Now().Before(was.until)
 }

@@ -47,10 +47,10 @@ func (n *node) listsThumb(d index.Dirent) bool {
 	return toErrno(err) == syscall.ENOENT
 }
 
-// pictureOf tells whether name is a picture with a thumbnail.
-func (n *node) pictureOf(name string) bool {
+// pictureOf finds the picture name, if it has a thumbnail.
+func (n *node) pictureOf(name string) (picture index.Dirent, is bool) {
 	d, err := n.fs.Index.Lookup(n.ino, name)
-	return err == nil && n.fs.showsThumb(d)
+	return d, err == nil && n.fs.showsThumb(d)
 }
 
 // thumbOf finds the picture whose thumbnail name is.
@@ -59,8 +59,7 @@ func (n *node) thumbOf(name string) (index.Dirent, bool) {
 	if !ok || picture == "" {
 		return index.Dirent{}, false
 	}
-	d, err := n.fs.Index.Lookup(n.ino, picture)
-	return d, err == nil && n.fs.showsThumb(d)
+	return n.pictureOf(picture)
 }
 
 // lookupThumb answers for a thumbnail. Its size must be right in stat, so
@@ -185,12 +184,17 @@ func (t *thumbNode) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.fs.openThumb(ctx, in)
+	return t.fs.readThumb(ctx, in)
+}
+
+// readThumb reads the thumbnail of a picture whole.
+func (f *filesystem) readThumb(ctx context.Context, in index.Inode) ([]byte, error) {
+	r, err := f.openThumb(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(ctx, t.fs.ReadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, f.ReadTimeout)
 	defer cancel()
 	size, err := r.Size(ctx)
 	if err != nil {

@@ -32,7 +32,7 @@ func (n *node) unlinkThumb(name string) syscall.Errno {
 // a copy.
 func (n *node) renameThumb(name string, dst *node, newName string, flags uint32) syscall.Errno {
 	_, is := n.thumbOf(name)
-	if !is && !n.fs.ghosts.has(n.ino, name) {
+	if _, was := n.fs.ghosts.get(n.ino, name); !is && !was {
 		return syscall.ENOENT
 	}
 	_, there := dst.thumbOf(newName)
