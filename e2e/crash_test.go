@@ -89,6 +89,7 @@ func (m *manifest) done(name string) {
 // TestKilledAtRandomMoments kills the mount with SIGKILL while writers work,
 // mounts it anew and compares every name with what was acknowledged.
 func TestKilledAtRandomMoments(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if n, err := strconv.ParseUint(os.Getenv("CHATFS_SEED"), 10, 64); err == nil {
 		seed = n

@@ -11,6 +11,7 @@ import (
 // of it do: look, copy in, rename, move, and put into the trash, which is
 // a folder of the mount. Restoring is a rename back.
 func TestDesktopLibraryWorks(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.sh(`mkdir pics`)
 	makePictures(t, filepath.Join(s.base, "pics"))

@@ -10,6 +10,7 @@ import (
 // runs in a folder of its own, and leaves a file "doc" that says "two", with
 // its mode.
 func TestEditorsSave(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	ways := map[string]string{
 		"vim":                `vim.tiny -Nu NONE -n -es -c 's/one/two/' -c wq doc </dev/null`,
@@ -65,6 +66,7 @@ TERM=xterm timeout 20 script -qec 'nano --ignorercfiles -G ` + flags + ` doc' /d
 // Databases write into the middle of files, lock them, and look at them from
 // several processes at once.
 func TestDatabasesWork(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	for _, mode := range []string{"delete", "truncate", "persist", "wal"} {
 		t.Run(mode, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // thumbnails beside them, and are there, byte for byte, when the cache is
 // gone and the directory was mounted anew.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	in := filepath.Join(s.base, "in")
 	if err := os.Mkdir(in, 0o755); err != nil {
@@ -84,6 +85,7 @@ func (s *session) checkThumbs(dir string, pictures []string) {
 }
 
 func TestManyCopiedInByEightAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.sh(`mkdir in; for i in $(seq 200); do head -c $((i*500)) /dev/urandom >in/$i; done
 ls in | xargs -P 8 -I{} cp in/{} "$D"/`)

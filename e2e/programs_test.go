@@ -19,6 +19,7 @@ setfattr -n user.note -v kept in/one
 `
 
 func TestRsyncTransfersNothingTheSecondTime(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.sh(tree)
 	s.sh(`rsync -aHAX --delete in/ "$D"/`)
@@ -58,6 +59,7 @@ func TestCopyArchiveAndMove(t *testing.T) {
 }
 
 func TestProgramsWorkInside(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	for name, script := range map[string]string{
 		"git": `cd "$D"; git init -q repo; cd repo; git config user.email a@b; git config user.name n
@@ -94,6 +96,7 @@ test "$(cat doc.odt)" = two`,
 // TestLocalNamesStayLocal writes files under all the names that are for a
 // moment only, and looks at what the service was sent.
 func TestLocalNamesStayLocal(t *testing.T) {
+	t.Parallel()
 	v := newServed(t, "--local-only", "*.iso")
 	names := []string{".~lock.a.odt#", "~$a.docx", ".a.txt.swp", ".a.txt.swx", "4913", "a.txt~", ".goutputstream-ABC123", ".DS_Store",
 		"._a", "Thumbs.db", "a.part", "a.crdownload", ".file.XyZ123", "big.iso", ".Trash-0/info/a.trashinfo"}
@@ -125,6 +128,7 @@ func TestLocalNamesStayLocal(t *testing.T) {
 }
 
 func TestKilledMountKeepsWhatCloseAcknowledged(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.sh(`mkdir in; for i in $(seq 1 100); do head -c 5000 /dev/urandom >in/$i; done; cp -r in "$D"/`)
 	s.kill()

@@ -32,12 +32,14 @@ func TestListingWaitsOnceForAServiceThatIsAway(t *testing.T) {
 }
 
 func TestThumbsListed(t *testing.T) {
+	t.Parallel()
 	v := newSession(t, "--thumbs", "list")
 	v.gallery(3, 3)
 	v.sh(`cd "$D"/A; test "$(echo *)" = "1.jpg 1.jpg.thumb 2.jpg 2.jpg.thumb 3.jpg 3.jpg.thumb"; cmp <(head -c 2 1.jpg.thumb) <(printf '\377\330')`)
 }
 
 func TestThumbsHidden(t *testing.T) {
+	t.Parallel()
 	v := newSession(t, "--thumbs", "hidden")
 	v.gallery(3, 0)
 	v.sh(`cd "$D"/A; test "$(echo *)" = "1.jpg 2.jpg 3.jpg"; cmp <(head -c 2 1.jpg.thumb) <(printf '\377\330'); stat -c %s 2.jpg.thumb; ! stat 4.jpg.thumb 2>/dev/null`)
@@ -45,6 +47,7 @@ func TestThumbsHidden(t *testing.T) {
 }
 
 func TestThumbsOff(t *testing.T) {
+	t.Parallel()
 	v := newServed(t, "--thumbs", "off")
 	v.gallery(3, 0)
 	asked := v.asked()

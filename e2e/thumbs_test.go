@@ -61,6 +61,7 @@ func (s *session) thumbs(dir string, n int) {
 // Each of these says nothing and succeeds, and leaves what the last line
 // compares.
 func TestThumbnailsGetInNobodysWay(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.makeAlbum()
 	for what, script := range map[string]string{
@@ -101,6 +102,7 @@ func TestThumbnailsGetInNobodysWay(t *testing.T) {
 // The same while thumbnails appear: each script runs at a random moment of
 // the uploads of the folder that it works on.
 func TestThumbnailsAppearInNobodysWay(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

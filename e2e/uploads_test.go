@@ -10,6 +10,7 @@ import (
 
 // TestRsyncUploadsOnceUnderTheFinalName counts what the service is sent.
 func TestRsyncUploadsOnceUnderTheFinalName(t *testing.T) {
+	t.Parallel()
 	v := newServed(t)
 	v.sh(`mkdir in; for i in 1 2 3 4 5 6; do head -c $((i*99999)) /dev/urandom >in/f$i; done`)
 	all := []string{"f1", "f2", "f3", "f4", "f5", "f6"}
@@ -31,6 +32,7 @@ func TestRsyncUploadsOnceUnderTheFinalName(t *testing.T) {
 // TestTimesModesAndNamesAfterCloseUploadOnce does what rsync and others do
 // after close, for many files, whose uploads may have begun.
 func TestTimesModesAndNamesAfterCloseUploadOnce(t *testing.T) {
+	t.Parallel()
 	files := 200
 	if os.Getenv("CHATFS_TEST_LONG") != "" {
 		files = 1000
@@ -70,6 +72,7 @@ func TestTimesModesAndNamesAfterCloseUploadOnce(t *testing.T) {
 // TestAbsentNamesCostNoRequest looks for what desktops look for everywhere,
 // and at the room that is left.
 func TestAbsentNamesCostNoRequest(t *testing.T) {
+	t.Parallel()
 	v := newServed(t)
 	pics := filepath.Join(v.base, "pics")
 	if err := os.MkdirAll(filepath.Join(pics, "sub"), 0o755); err != nil {
