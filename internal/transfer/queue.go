@@ -107,6 +107,13 @@ func (u *uploader) rest(j *job) {
 	u.tell()
 }
 
+// lead is how much later a content is due than a small one, so that many small
+// files of a folder finish soon and a large one waits at most a second for
+// them: 100 ms for each MiB.
+func lead(size int64) time.Duration {
+	return min(time.Duration(size)*100*time.Millisecond/(1<<20), time.Second)
+}
+
 func (u *uploader) add(ino index.Ino, due time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -229,7 +236,7 @@ func (t *Transfer) Wake(ino index.Ino) {
 	if j.running && j.version != e.Version && j.cancel != nil {
 		j.cancel()
 	}
-	u.schedule(j, time.Now().Add(t.Settle))
+	u.schedule(j, time.Now().Add(t.Settle+lead(e.Size)))
 }
 
 // dueHeap is a heap of jobs by due, after those that somebody waits for.

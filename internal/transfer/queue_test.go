@@ -256,6 +256,26 @@ func TestWaitTellsTheFirstFailure(t *testing.T) {
 	})
 }
 
+// TestSmallFilesGoFirst has one upload at a time, of files that were written
+// in the other order.
+func TestSmallFilesGoFirst(t *testing.T) {
+	fusetest.Guard(t)
+	s := &script{}
+	q := newQueue(t, s, func(c *transfer.Config) { c.Uploads, c.Settle = 1, time.Hour })
+	large, middle := strings.Repeat("l", 9<<20), strings.Repeat("m", 3<<20)
+	q.write("large", large)
+	q.write("middle", middle)
+	q.write("small", "s")
+	q.drain()
+	var order []string
+	for _, content := range s.sent() {
+		order = append(order, content[:1])
+	}
+	if want := []string{"s", "m", "l"}; !slices.Equal(order, want) {
+		t.Errorf("sent %q, want %q", order, want)
+	}
+}
+
 // TestQueueOutlivesTheProcess: what waits is sent by the next process, and
 // staged files that nothing names are removed.
 func TestQueueOutlivesTheProcess(t *testing.T) {

@@ -136,7 +136,7 @@ func (t *Transfer) Start() error {
 		return fmt.Errorf("queue of uploads: %w", err)
 	}
 	for _, e := range queue {
-		t.uploads.add(e.Ino, e.Queued)
+		t.uploads.add(e.Ino, e.Queued.Add(lead(e.Size)))
 	}
 	for range t.Uploads {
 		t.ended.Go(t.work)
