@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 90, or 1200 of them if there is time")
+var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations each that TestModel does; 0 is 120, or 1200 of them if there is time")
 
 // TestModel does random operations on the mount and on a plain directory at
 // once, by name and on several open files, and compares errnos, results and
@@ -26,7 +26,7 @@ var modelRuns = flag.Int("model.runs", 0, "random runs of about 200 operations e
 func TestModel(t *testing.T) {
 	f := newFixture(t)
 	if *modelRuns == 0 {
-		*modelRuns = 90
+		*modelRuns = 120
 		if long() {
 			*modelRuns = 1200
 		}
