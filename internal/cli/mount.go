@@ -89,7 +89,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.DurationVar(&o.readTimeout, "read-timeout", 30*time.Second, "longest wait of a read for the network")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest wait for uploads at the end")
 	f.Var(&o.retention, "retention", "how long the service keeps a file; 0 is for ever (default: 7d; the embedded service: 0)")
-	f.Var(&o.keep, "keep", "what is done before it forgets one: keep its content here, renew it there, or nothing")
+	f.Var(&o.keep, "keep", "what is done with a file before the service forgets it: keep its content here, renew it there, or nothing")
 	f.Var(&o.history, "history", "how long overwritten and deleted files stay in the history; 0 is for ever")
 	f.BoolVar(&o.readOnly, "read-only", false, "let nothing be changed")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in, as far as modes allow")

@@ -15,11 +15,8 @@ import (
 // documents, taken as 10 MiB. Contracts raise it.
 const MaxSize = 10 << 20
 
-// ErrBadUUID and ErrBadDigest say that a text is not of the type's form.
-var (
-	ErrBadUUID   = errors.New("not a uuid")
-	ErrBadDigest = errors.New("not a SHA-256 digest")
-)
+// ErrBadUUID says that a text is not of a UUID's form.
+var ErrBadUUID = errors.New("not a uuid")
 
 // A UUID names an entity at the service. The zero UUID names none.
 type UUID [16]byte
@@ -82,16 +79,6 @@ func (u *UUID) UnmarshalText(text []byte) error {
 
 // A Digest is the SHA-256 of a content. The zero Digest means unknown.
 type Digest [sha256.Size]byte
-
-// ParseDigest reads 64 hexadecimal digits. Other text is ErrBadDigest.
-func ParseDigest(s string) (Digest, error) {
-	var d Digest
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(d) {
-		return d, fmt.Errorf("%q: %w", s, ErrBadDigest)
-	}
-	return Digest(b), nil
-}
 
 // IsZero tells whether the digest is unknown.
 func (d Digest) IsZero() bool { return d == Digest{} }
