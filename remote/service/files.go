@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -171,19 +172,26 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// ReadFrom lets the kernel copy, a piece at a time.
+// ReadFrom lets the kernel copy, a piece at a time. net sends a file by itself
+// below one limit, not below two: a limit of src gives way to the piece's.
 func (w *slowWriter) ReadFrom(src io.Reader) (int64, error) {
 	const piece = 1 << 20
 	from, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
+	whole, ok := src.(*io.LimitedReader)
+	if !ok {
+		whole = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
 	var n int64
 	for {
 		w.deadline()
-		got, err := from.ReadFrom(io.LimitReader(src, piece))
+		want := min(piece, whole.N)
+		got, err := from.ReadFrom(&io.LimitedReader{R: whole.R, N: want})
+		whole.N -= got
 		n += got
-		if err != nil || got < piece {
+		if err != nil || got < want || whole.N == 0 {
 			return n, err
 		}
 	}

@@ -35,8 +35,12 @@ func newForm(r *http.Request) (*form, *failure) {
 	if boundary == "" {
 		return nil, fail(http.StatusUnsupportedMediaType, "web_application", "the body is no multipart/form-data")
 	}
+	size := bodyBuffer
+	if n := r.ContentLength; n > 0 && n < bodyBuffer {
+		size = int(n)
+	}
 	body := &budget{r: r.Body}
-	return &form{reader: multipart.NewReader(bufio.NewReaderSize(body, bodyBuffer), boundary), body: body, fields: make(map[string]string)}, nil
+	return &form{reader: multipart.NewReader(bufio.NewReaderSize(body, size), boundary), body: body, fields: make(map[string]string)}, nil
 }
 
 // file finds the part named file, with its file's base name, and lets it have
