@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (c *Client) begin(caller context.Context, make func(context.Context) (*http
 		return nil, err
 	}
 	if x.req.Body != nil {
-		x.req.Body = x.watch(x.req.Body, true)
+		x.watchRequest()
 	}
 	x.req.Header.Set("User-Agent", "chatfs/"+c.Version)
 	if x.resp, err = c.http.Do(x.req); err != nil {
@@ -115,15 +116,37 @@ func (x *exchange) redact(s string) string {
 	return s
 }
 
+// watchRequest ends the exchange when the request's body makes no progress.
+// net/http sends a body that it knows to be in memory together with the head,
+// so such a one stays as it is: its clock runs from the connection on until
+// all is written.
+func (x *exchange) watchRequest() {
+	if x.req.GetBody == nil {
+		x.req.Body = x.watch(x.req.Body, true)
+		return
+	}
+	x.req.GetBody = nil // no redirect takes it along
+	patience := x.client.ProgressTimeout
+	timer := x.clock()
+	x.req = x.req.WithContext(httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{
+		GotConn:      func(httptrace.GotConnInfo) { timer.Reset(patience) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { timer.Stop() },
+	}))
+}
+
+// clock ends the exchange when it runs out; it stands still at first.
+func (x *exchange) clock() *time.Timer {
+	timer := time.AfterFunc(x.client.ProgressTimeout, func() { x.cancel(errStalled) })
+	timer.Stop()
+	return timer
+}
+
 // watch ends the exchange when body makes no progress. Of an upload, the
 // clock runs between the transport's Reads, as it asks for more when what it
 // had is on its way; of an answer it runs during a Read alone, for its
 // reader's own slowness does not count.
 func (x *exchange) watch(body io.ReadCloser, between bool) io.ReadCloser {
-	patience := x.client.ProgressTimeout
-	timer := time.AfterFunc(patience, func() { x.cancel(errStalled) })
-	timer.Stop() // until the first Read
-	return &watched{body, patience, timer, between}
+	return &watched{body, x.client.ProgressTimeout, x.clock(), between}
 }
 
 var errStalled = errors.New("no byte moved for too long")

@@ -304,6 +304,23 @@ func TestServiceThatTakesNothingIsAStall(t *testing.T) {
 	}
 }
 
+// TestSmallUploadThatIsNotTakenIsAStall has one end that a peer's window holds
+// up, though it is in memory as a whole.
+func TestSmallUploadThatIsNotTakenIsAStall(t *testing.T) {
+	s := unstarted(t)
+	s.EnableHTTP2 = true
+	s.Config.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}
+	s.file = func(_ int, _ http.ResponseWriter, r *http.Request) { s.hang(r) }
+	s.StartTLS()
+	c := newClient(t, s.URL, func(c *remote.Config) {
+		c.CACert, c.ProgressTimeout, c.MaxTries = certificate(t, s), 100*time.Millisecond, 2
+	})
+	_, err := uploadBytes(c, strings.Repeat("x", 60<<10))
+	if !errors.Is(err, remote.ErrUnavailable) || !strings.Contains(err.Error(), "no byte moved") || s.files.Load() != 2 {
+		t.Errorf("%d requests, %v", s.files.Load(), err)
+	}
+}
+
 // TestCancelEndsAtOnce whatever the request waits for.
 func TestCancelEndsAtOnce(t *testing.T) {
 	hang := func(s *script, _ http.ResponseWriter, r *http.Request) { s.hang(r) }

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -41,33 +42,41 @@ func (c *Client) Upload(ctx context.Context, u UploadRequest) (e entity.Entity, 
 	return e, err
 }
 
-// uploadRequest streams the content between the form's head and tail, whose
-// lengths are known, so that the request has a Content-Length.
+// inMemory is up to what size, in bytes, a content is sent as one piece with
+// its form and header: that is one packet's work for either side where streams
+// are several.
+const inMemory = 64 << 10
+
 func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Request, error) {
-	var form bytes.Buffer
-	w := multipart.NewWriter(&form)
-	if _, err := w.CreateFormFile("file", formName(u.Name)); err != nil {
-		return nil, err
-	}
-	head := bytes.Clone(form.Bytes())
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	tail := form.Bytes()[len(head):]
 	content, err := u.Open()
 	if err != nil {
 		return nil, fmt.Errorf("upload: %w", err)
 	}
-	body := struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), io.LimitReader(content, u.Size), bytes.NewReader(tail)), content}
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	part, err := w.CreateFormFile("file", formName(u.Name))
+	if err == nil && u.Size <= inMemory {
+		_, err = io.CopyN(part, content, u.Size)
+	}
+	head := form.Len()
+	if err = errors.Join(err, w.Close()); err != nil {
+		content.Close()
+		return nil, fmt.Errorf("upload: %w", err)
+	}
+	var body io.Reader = &form
+	length := int64(form.Len())
+	if u.Size <= inMemory {
+		content.Close()
+	} else {
+		body = &stream{io.MultiReader(bytes.NewReader(form.Next(head)), io.LimitReader(content, u.Size), &form), content}
+		length += u.Size
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address("chatfiles"), body)
 	if err != nil {
-		body.Close()
+		content.Close()
 		return nil, err
 	}
-	req.ContentLength = int64(len(head)) + u.Size + int64(len(tail))
+	req.ContentLength = length
 	req.Header.Set("Content-Type", w.FormDataContentType())
 	req.Header.Set("Accept", "application/json")
 	if u.Restricted {
@@ -75,6 +84,13 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 		req.Header.Set("restrict-access", "true")
 	}
 	return req, nil
+}
+
+// A stream is a form whose content is read while it is sent. Its length is
+// known beforehand.
+type stream struct {
+	io.Reader
+	io.Closer
 }
 
 // formName is the file name that the service is told: of no control characters
