@@ -205,12 +205,15 @@ const maxThumb = 64 << 20
 // noBytes are more than any content has.
 const noBytes = 1 << 62
 
-// pieces are what downloads are taken in.
-var pieces = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+// pieceSize of a content, in bytes, are read at once.
+const pieceSize = 128 << 10
+
+// pieces are what contents are read in.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // copy takes bytes as they come and tells the readers.
 func (d *download) copy(src io.Reader) (int64, error) {
-	piece := pieces.Get().(*[128 << 10]byte)
+	piece := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(piece)
 	buf := piece[:]
 	var n int64

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -53,7 +54,7 @@ func (t *Transfer) attempt(j *job) (outcome, error) {
 		return sent, nil
 	}
 	name, err := t.nameOf(j.ino)
-	switch left := t.StaysFor(e); {
+	switch left := t.staysFor(e, name); {
 	case err != nil:
 		return retry, err
 	case name == "":
@@ -163,7 +164,15 @@ func (t *Transfer) nameOf(ino index.Ino) (name string, err error) {
 // Forever, or 0 if one of them does not.
 func (t *Transfer) StaysFor(e index.QueueEntry) time.Duration {
 	name, err := t.nameOf(e.Ino)
-	if err != nil || name == "" {
+	if err != nil {
+		return 0
+	}
+	return t.staysFor(e, name)
+}
+
+// staysFor is StaysFor of a file whose name nameOf gave.
+func (t *Transfer) staysFor(e index.QueueEntry, name string) time.Duration {
+	if name == "" {
 		return 0
 	}
 	switch stays := t.LocalOnly(name); stays {
@@ -177,20 +186,20 @@ func (t *Transfer) StaysFor(e index.QueueEntry) time.Duration {
 // send uploads a staged content, or finds the entity of an equal one, and
 // commits it.
 func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) error {
-	digest, image, err := t.examine(e)
+	c, err := t.examine(e)
 	if err != nil {
 		return err
 	}
 	committed := false
-	ent, led, err := t.uploads.same.do(ctx, digest, func() (entity.Entity, error) {
-		ent, err := t.entityFor(ctx, e, name, digest)
+	ent, led, err := t.uploads.same.do(ctx, c.digest, func() (entity.Entity, error) {
+		ent, err := t.entityFor(ctx, c, name)
 		if err == nil { // before the next equal content looks for it
-			committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, image)
+			committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, c.image)
 		}
 		return ent, err
 	})
 	if err == nil && !led {
-		committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, image)
+		committed, err = t.Index.Uploaded(e.Ino, e.Version, ent, c.image)
 	}
 	if err != nil || !committed {
 		return err
@@ -207,40 +216,81 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 }
 
 // entityFor finds or makes the entity that has the content.
-func (t *Transfer) entityFor(ctx context.Context, e index.QueueEntry, name string, digest entity.Digest) (entity.Entity, error) {
-	known, found, err := t.Index.ByDigest(digest, !t.Unrestricted)
+func (t *Transfer) entityFor(ctx context.Context, c *examined, name string) (entity.Entity, error) {
+	known, found, err := t.Index.ByDigest(c.digest, !t.Unrestricted)
 	if err != nil || found && t.lasts(known) {
 		return known.Entity, err
 	}
-	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: e.Size, Restricted: !t.Unrestricted,
-		Open: func() (io.ReadCloser, error) { return t.Blobs.OpenStaged(uint64(e.Staged)) }})
+	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: c.Size, Restricted: !t.Unrestricted,
+		Open: func() (io.ReadCloser, error) {
+			if c.small != nil {
+				return io.NopCloser(bytes.NewReader(c.small)), nil
+			}
+			return t.Blobs.OpenStaged(uint64(c.Staged))
+		}})
 	if err == nil {
 		t.networkWorks()
 	}
-	ent.Size, ent.Digest = e.Size, digest
+	ent.Size, ent.Digest = c.Size, c.digest
 	return ent, err
 }
 
 // pictures are the forms that the service makes thumbnails of.
 var pictures = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff"}
 
+// An examined content is a staged one that was read once. The digest has to be
+// known before it is sent, since an entity of the same is not sent again.
+type examined struct {
+	index.QueueEntry
+	digest entity.Digest
+	image  bool
+	small  []byte // all of it, if it is small; else it is read again
+}
+
+// smallSize is up to what size, in bytes, a content is sent from memory.
+const smallSize = 64 << 10
+
 // examine reads a staged content: its digest, and whether it is a picture.
-func (t *Transfer) examine(e index.QueueEntry) (entity.Digest, bool, error) {
+func (t *Transfer) examine(e index.QueueEntry) (*examined, error) {
 	file, err := t.Blobs.OpenStaged(uint64(e.Staged))
 	if err != nil {
-		return entity.Digest{}, false, err
+		return nil, err
 	}
 	defer file.Close()
-	kind, err := mimetype.DetectReader(io.NewSectionReader(file, 0, e.Size))
-	if err != nil {
-		return entity.Digest{}, false, err
+	c := &examined{QueueEntry: e}
+	if e.Size <= smallSize {
+		c.small = make([]byte, e.Size)
+		if _, err = io.ReadFull(file, c.small); err != nil {
+			return nil, c.failed(err)
+		}
+		c.digest, c.image = sha256.Sum256(c.small), isPicture(c.small)
+		return c, nil
 	}
-	h := sha256.New()
-	n, err := io.Copy(h, io.NewSectionReader(file, 0, e.Size))
-	if err == nil && n != e.Size {
-		err = fmt.Errorf("staged content %d has %d of %d bytes", e.Staged, n, e.Size)
+	piece := pieces.Get().(*[pieceSize]byte)
+	defer pieces.Put(piece)
+	h, left := sha256.New(), e.Size
+	for left > 0 {
+		part := piece[:min(left, pieceSize)]
+		if _, err = io.ReadFull(file, part); err != nil {
+			return nil, c.failed(err)
+		}
+		if left == e.Size {
+			c.image = isPicture(part)
+		}
+		h.Write(part)
+		left -= int64(len(part))
 	}
-	return entity.Digest(h.Sum(nil)), slices.ContainsFunc(pictures, kind.Is), err
+	c.digest = entity.Digest(h.Sum(nil))
+	return c, nil
+}
+
+func (c *examined) failed(err error) error {
+	return fmt.Errorf("read the %d bytes of staged content %d: %w", c.Size, c.Staged, err)
+}
+
+// isPicture tells by the beginning of a content.
+func isPicture(head []byte) bool {
+	return slices.ContainsFunc(pictures, mimetype.Detect(head[:min(len(head), 3<<10)]).Is)
 }
 
 // State tells where ino's content is.
