@@ -81,7 +81,7 @@ func (o *mountOptions) register(f *pflag.FlagSet) {
 	f.Var(&o.thumbs, "thumbs", "thumbnails beside pictures: listed, reachable by name alone, or none")
 	f.StringArrayVar(&o.localOnly, "local-only", nil, "names (a `pattern` like *.tmp) that stay on this computer; may be repeated")
 	f.IntVar(&o.uploads, "uploads", 16, "uploads at once")
-	f.DurationVar(&o.settle, "settle", time.Second, "how long a file rests before its upload")
+	f.DurationVar(&o.settle, "settle", time.Second, "how long a file rests before its upload; up to a second less where more than 64 wait")
 	f.Var(&o.cacheSize, "cache-size", "most that copies of the service's files take on the disk")
 	f.Var(&o.minFree, "min-free", "share of the disk that copies leave free, and files that wait, up to 1 GiB of it")
 	f.Var(&o.prefetch, "prefetch", "most that is fetched ahead of who reads a directory's files in order; 0 is nothing")

@@ -36,6 +36,7 @@ type uploader struct {
 	running  int           // jobs
 	draining int           // Drains that wait
 	news     chan struct{} // closed and replaced whenever a job changes
+	early    early
 	same     flights
 	out      outage
 }
@@ -129,7 +130,7 @@ func (u *uploader) next(ctx context.Context) *job {
 		var wait time.Duration = time.Hour
 		if len(u.due) > 0 {
 			j := u.due[0]
-			if wait = time.Until(j.due); wait <= 0 || u.draining > 0 && j.attempts == 0 && !j.local {
+			if wait = u.rests(j, time.Now()); wait <= 0 {
 				ok := false
 				if ok, wait = u.out.admits(j, time.Now()); ok {
 					return u.take(j)
@@ -139,6 +140,51 @@ func (u *uploader) next(ctx context.Context) *job {
 		u.wait(ctx, wait)
 	}
 	return nil
+}
+
+// rests tells for how long j, the first, is not sent yet. The caller holds mu.
+func (u *uploader) rests(j *job, now time.Time) time.Duration {
+	rest := j.due.Sub(now)
+	switch {
+	case rest <= 0 || j.attempts > 0 || j.local:
+		return rest
+	case u.draining > 0:
+		return 0
+	case len(u.due) <= crowd:
+		return rest
+	case rest > mostEarly:
+		return rest - mostEarly
+	}
+	return min(rest, u.early.take(now))
+}
+
+// Who copies many files goes on to the next and does not come back to the
+// first: so of more than a crowd the oldest are sent up to a second before the
+// settling delay is over. They go in groups, which share the commits of the
+// index and of an embedded service, and at a pace that leaves the writer most
+// of the processor.
+const (
+	crowd      = 64 // files
+	mostEarly  = time.Second
+	group      = 16 // files
+	groupPause = 32 * time.Millisecond
+)
+
+// early is the group that is being sent before its time.
+type early struct {
+	since time.Time
+	left  int
+}
+
+// take counts one more in, or tells when there may be.
+func (e *early) take(now time.Time) (wait time.Duration) {
+	if next := e.since.Add(groupPause); !now.Before(next) {
+		e.since, e.left = now, group
+	} else if e.left == 0 {
+		return next.Sub(now)
+	}
+	e.left--
+	return 0
 }
 
 // take marks the first job that is due as running. The caller holds mu.

@@ -276,6 +276,35 @@ func TestSmallFilesGoFirst(t *testing.T) {
 	}
 }
 
+// TestCrowdRestsLess: of many files all but the latest 64 are sent before the
+// settling delay is over, the oldest first and a few at a time, but not more
+// than a second before.
+func TestCrowdRestsLess(t *testing.T) {
+	for _, settle := range []time.Duration{time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{}
+			q := newQueue(t, s, func(c *transfer.Config) { c.Settle = settle })
+			for i := range 264 {
+				q.write(fmt.Sprintf("%03d.txt", i), fmt.Sprintf("%03d", i))
+				time.Sleep(time.Millisecond)
+			}
+			if n := len(s.sent()); n > 160 || n < 80 && settle == time.Second {
+				t.Errorf("%d were sent as the last was written", n)
+			}
+			time.Sleep(settle - 264*time.Millisecond - 200*time.Millisecond)
+			sent := s.sent()
+			slices.Sort(sent)
+			if len(sent) != 200 || sent[0] != "000" || sent[199] != "199" {
+				t.Errorf("%d were sent early, %q", len(sent), sent)
+			}
+			time.Sleep(time.Second)
+			if n := len(s.sent()); n != 264 {
+				t.Errorf("%d were sent", n)
+			}
+		})
+	}
+}
+
 // TestQueueOutlivesTheProcess: what waits is sent by the next process, and
 // staged files that nothing names are removed.
 func TestQueueOutlivesTheProcess(t *testing.T) {
