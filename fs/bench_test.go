@@ -216,6 +216,27 @@ func BenchmarkUnlink(b *testing.B) {
 	c.report(b.N)
 }
 
+// BenchmarkOpenReadClose reads files of 4 KiB that the kernel knows already.
+func BenchmarkOpenReadClose(b *testing.B) {
+	const files = 500
+	f := newFixture(b)
+	for i := range files {
+		f.write(numbered("f", i), pattern(i, 4<<10))
+	}
+	f.drain()
+	read := func(i int) {
+		_, err := os.ReadFile(f.path(numbered("f", i%files)))
+		must(b, err)
+	}
+	for i := range files {
+		read(i)
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		read(i)
+	}
+}
+
 // BenchmarkWriteLarge writes files of 9.5 MiB as cp does, 128 KiB at a time.
 func BenchmarkWriteLarge(b *testing.B) {
 	const size = 9728 << 10

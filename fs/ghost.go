@@ -76,7 +76,7 @@ func (g *ghostNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, ui
 	if err != nil {
 		return nil, 0, g.dir.fs.errno("open thumbnail", uint64(g.picture.Ino), err)
 	}
-	return &thumbHandle{content}, fuse.FOPEN_DIRECT_IO, 0
+	return &thumbHandle{content}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 }
 
 func (g *ghostNode) embody() syscall.Errno {

@@ -330,19 +330,24 @@ type passHandle struct{ *handle }
 // PassthroughFd gives the backing to the kernel.
 func (h passHandle) PassthroughFd() (int, bool) { return int(h.of.backing.file.Fd()), true }
 
-// given is a handle as go-fuse and the kernel get it. A writer's reads and
-// writes still come to us, as it is direct.
+// given is a handle as go-fuse and the kernel get it. The close of a reader has
+// nothing to tell, so the kernel need not ask. A writer's reads and writes of a
+// backing still come to us, as it is direct.
 func (n *node) given(h *handle) (gofs.FileHandle, uint32) {
+	how := uint32(0)
+	if !h.write {
+		how = fuse.FOPEN_NOFLUSH
+	}
 	switch {
 	case h.of.backing == nil && n.stale.Swap(false):
-		return h, 0
+		return h, how
 	case h.of.backing == nil:
-		return h, fuse.FOPEN_KEEP_CACHE
+		return h, how | fuse.FOPEN_KEEP_CACHE
 	case h.write:
 		n.stale.Store(true) // pages from before that the kernel has
-		return passHandle{h}, fuse.FOPEN_DIRECT_IO
+		return passHandle{h}, how | fuse.FOPEN_DIRECT_IO
 	}
-	return passHandle{h}, 0
+	return passHandle{h}, how
 }
 
 // handleOf is the handle behind what go-fuse gives back.

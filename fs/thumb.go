@@ -176,7 +176,7 @@ func (t *thumbNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, ui
 	if err != nil {
 		return nil, 0, t.fs.errno("open thumbnail", uint64(t.ino), err)
 	}
-	return &thumbHandle{content}, 0, 0
+	return &thumbHandle{content}, fuse.FOPEN_NOFLUSH, 0
 }
 
 func (t *thumbNode) read(ctx context.Context) ([]byte, error) {
