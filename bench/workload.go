@@ -235,29 +235,38 @@ func warm(r *run) error {
 	return nil
 }
 
-// dropPages writes the target's files back and drops them from memory, and
-// only them: other programs keep theirs.
+// dropPages writes the target's data and the large files back and drops them
+// from memory, and only them: other programs keep theirs, and to open others of
+// the target's files might set it to work.
 func (r *run) dropPages() error {
-	for _, dir := range append(r.m.data(), r.m.root()) {
+	paths := r.files(large)
+	for _, dir := range r.m.data() {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if err != nil || !e.Type().IsRegular() {
-				return err
+			if err == nil && e.Type().IsRegular() {
+				paths = append(paths, path)
 			}
-			f, err := os.Open(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			defer f.Close()
-			_ = unix.Fdatasync(int(f.Fd())) // a mount may refuse; its bytes are on the disk by now
-			return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
+	for _, path := range paths {
+		if err := dropFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
+}
+
+func dropFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_ = unix.Fdatasync(int(f.Fd())) // a mount may refuse; its bytes are on the disk by now
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
 // randomReads is how many places random reads.
