@@ -99,6 +99,7 @@ type filesystem struct {
 	makers makers
 	outage outage
 	late   lateCommits
+	drops  dropper
 	inval  *invalidator
 	passes atomic.Bool // the kernel reads cached files by itself
 	// debugLog takes go-fuse's own lines; it has a goroutine, so it is closed.

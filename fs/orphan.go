@@ -5,6 +5,8 @@ import (
 	iofs "io/fs"
 	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"chatfs/index"
 )
@@ -48,7 +50,8 @@ func (f *filesystem) unknown(ino index.Ino) {
 	}
 }
 
-// forgetNameless drops what is left of these when the mount has ended.
+// forgetNameless drops what is left of these when the mount has ended, and what
+// is to be dropped.
 func (f *filesystem) forgetNameless() {
 	f.files.mu.Lock()
 	left := slices.Collect(maps.Keys(f.files.nameless))
@@ -56,15 +59,49 @@ func (f *filesystem) forgetNameless() {
 	for _, ino := range left {
 		f.unknown(ino)
 	}
+	f.drop()
 }
 
+// A dropper drops inodes for good, many in one operation of the index. The
+// kernel forgets each by a request of its own; the thread that takes it is
+// wanted for the next.
+type dropper struct {
+	one sync.Mutex // held over a drop; before mu
+
+	mu   sync.Mutex
+	inos []index.Ino
+}
+
+// dropDelay is how long an inode waits for company.
+const dropDelay = 10 * time.Millisecond
+
+// forget drops an inode soon.
 func (f *filesystem) forget(ino index.Ino) {
-	id, err := f.Index.Forget(ino)
-	if err != nil {
-		f.Log.WithError(err).Warnf("inode %d: cannot drop it; the next mount will", ino)
-		return
+	d := &f.drops
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inos = append(d.inos, ino); len(d.inos) == 1 {
+		time.AfterFunc(dropDelay, f.drop)
 	}
-	if id != 0 {
+}
+
+// drop drops what has come together.
+func (f *filesystem) drop() {
+	d := &f.drops
+	d.one.Lock()
+	defer d.one.Unlock()
+	d.mu.Lock()
+	inos := d.inos
+	d.inos = nil
+	d.mu.Unlock()
+	if len(inos) == 0 {
+		return // the end of the mount was first
+	}
+	ids, err := f.Index.Forget(inos...)
+	if err != nil {
+		f.Log.WithError(err).Warnf("%d deleted files: cannot drop them; the next mount will", len(inos))
+	}
+	for _, id := range ids {
 		f.discard(id)
 	}
 }

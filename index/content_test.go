@@ -89,7 +89,7 @@ func TestHistoryKeepsOverwrittenAndDeleted(t *testing.T) {
 	first := upload(t, ix, f.Ino, 1)
 	second := upload(t, ix, f.Ino, 2)
 	must[Removed](t)(ix.Unlink(d.Ino, "f"))
-	must[StagedID](t)(ix.Forget(f.Ino))
+	must[[]StagedID](t)(ix.Forget(f.Ino))
 	h := must[[]Version](t)(ix.History("/d/f"))
 	if len(h) != 2 || h[0].UUID != first.UUID || h[1].UUID != second.UUID || h[1].Size != 7 || h[1].Mode != regular {
 		t.Errorf("history %+v", h)
@@ -224,7 +224,7 @@ func TestXattrs(t *testing.T) {
 	}
 	noError(t, ix.RemoveXattr(f.Ino, "user.a"))
 	must[Removed](t)(ix.Unlink(Root, "f"))
-	must[StagedID](t)(ix.Forget(f.Ino))
+	must[[]StagedID](t)(ix.Forget(f.Ino))
 	if ix.store.active.Len() == 0 {
 		t.Error("nothing to commit")
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -264,20 +265,26 @@ func (ix *Index) loadCounters() error {
 // forgetOrphans drops the inodes that were unlinked and open when the last
 // process ended: nobody can reach them any more.
 func (ix *Index) forgetOrphans() error {
-	var orphans []string
-	err := ix.store.view(func(t *tx) error { orphans = t.keys(bucketOrphans, nil); return nil })
-	for _, k := range orphans {
-		id, ferr := ix.Forget(keyIno([]byte(k)))
+	var orphans []Ino
+	err := ix.store.view(func(t *tx) error {
+		for _, k := range t.keys(bucketOrphans, nil) {
+			orphans = append(orphans, keyIno([]byte(k)))
+		}
+		return nil
+	})
+	for some := range slices.Chunk(orphans, forgetBatch) {
+		ids, ferr := ix.Forget(some...)
 		if err = errors.Join(err, ferr); err != nil {
 			return fmt.Errorf("forget unlinked inodes: %w", err)
 		}
-		ix.recovery.Orphans++
-		if id != 0 {
-			ix.recovery.Staged = append(ix.recovery.Staged, id)
-		}
+		ix.recovery.Orphans += len(some)
+		ix.recovery.Staged = append(ix.recovery.Staged, ids...)
 	}
 	return err
 }
+
+// forgetBatch inodes are forgotten in one record of the journal.
+const forgetBatch = 1000
 
 // Recovery tells what Open found.
 func (ix *Index) Recovery() Recovery { return ix.recovery }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -160,6 +161,31 @@ func TestErrors(t *testing.T) {
 	clean(t, w.Index)
 }
 
+// TestForgetSeveral drops those without a name, and tells of their bytes.
+func TestForgetSeveral(t *testing.T) {
+	w := newWorld(t)
+	inos, staged := []Ino{w.f.Ino, 12345, w.d.Ino}, []StagedID(nil)
+	for _, name := range []string{"a", "b", "c"} {
+		in := must[Inode](t)(w.Create(Root, name, NewInode{Mode: syscall.S_IFREG | 0o644}))
+		if name != "b" {
+			id := w.NextStaged()
+			must[Inode](t)(w.SetContent(in.Ino, Content{Staged: id, Size: 1}))
+			staged = append(staged, id)
+		}
+		must[Removed](t)(w.Unlink(Root, name))
+		inos = append(inos, in.Ino)
+	}
+	if ids := must[[]StagedID](t)(w.Forget(inos...)); !slices.Equal(ids, staged) {
+		t.Errorf("Forget = %d, want %d", ids, staged)
+	}
+	for i, ino := range inos {
+		if _, err := w.Get(ino); errors.Is(err, syscall.ENOENT) != (i != 0 && i != 2) {
+			t.Errorf("inode %d: %v", ino, err)
+		}
+	}
+	clean(t, w.Index)
+}
+
 func TestUnlinkedStaysUntilForgotten(t *testing.T) {
 	w := newWorld(t)
 	id := w.NextStaged()
@@ -167,7 +193,7 @@ func TestUnlinkedStaysUntilForgotten(t *testing.T) {
 	if gone := must[Removed](t)(w.Unlink(Root, "hard")); gone.Gone {
 		t.Error("gone while it has a name")
 	}
-	if s := must[StagedID](t)(w.Forget(w.f.Ino)); s != 0 {
+	if s := must[[]StagedID](t)(w.Forget(w.f.Ino)); len(s) > 0 {
 		t.Error("forgot an inode that has a name")
 	}
 	if gone := must[Removed](t)(w.Unlink(Root, "f")); !gone.Gone || gone.Inode.Ino != w.f.Ino {
@@ -183,7 +209,7 @@ func TestUnlinkedStaysUntilForgotten(t *testing.T) {
 		t.Error("its bytes could be deleted while it is open")
 	}
 	clean(t, w.Index)
-	if s := must[StagedID](t)(w.Forget(w.f.Ino)); s != id {
+	if s := must[[]StagedID](t)(w.Forget(w.f.Ino)); !slices.Equal(s, []StagedID{id}) {
 		t.Errorf("Forget = %d, want %d", s, id)
 	}
 	if _, err := w.Get(w.f.Ino); !errors.Is(err, syscall.ENOENT) {

@@ -32,9 +32,9 @@ func TestRestoreMakesWhatWasDeleted(t *testing.T) {
 	f := touch(t, ix, sub.Ino, "f")
 	e := upload(t, ix, f.Ino, 1)
 	must[Removed](t)(ix.Unlink(sub.Ino, "f"))
-	must[StagedID](t)(ix.Forget(f.Ino))
+	must[[]StagedID](t)(ix.Forget(f.Ino))
 	must[Removed](t)(ix.Rmdir(d.Ino, "sub"))
-	must[StagedID](t)(ix.Forget(sub.Ino))
+	must[[]StagedID](t)(ix.Forget(sub.Ino))
 	list := must[[]Version](t)(ix.HistoryBelow("/d"))
 	if len(list) != 1 || list[0].Path != "/d/sub/f" {
 		t.Fatalf("below /d: %+v", list)

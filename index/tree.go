@@ -278,21 +278,32 @@ func (t *tx) dropName(p *place, now Time) (Removed, error) {
 	return Removed{Inode: *n, Gone: true}, t.unqueue(n.Ino)
 }
 
-// Forget drops an inode that has lost its last name, for good. It returns the
-// staged content to delete, 0 if there is none. Inodes that have a name, or are
-// forgotten already, are left alone.
-func (ix *Index) Forget(ino Ino) (id StagedID, err error) {
+// Forget drops inodes that have lost their last names, for good, all or none of
+// them. It returns the staged contents to delete. Inodes that have a name, or
+// are forgotten already, are left alone.
+func (ix *Index) Forget(inos ...Ino) (ids []StagedID, err error) {
 	err = ix.store.update(func(t *tx) error {
-		n, err := t.inode(ino)
-		if err == syscall.ENOENT || err == nil && n.Nlink > 0 {
-			return nil
-		} else if err != nil {
-			return err
+		for _, ino := range inos {
+			n, err := t.inode(ino)
+			if err == syscall.ENOENT || err == nil && n.Nlink > 0 {
+				continue
+			}
+			if err == nil {
+				err = t.dropInode(&n)
+			}
+			if err != nil {
+				return err
+			}
+			if n.Staged != 0 {
+				ids = append(ids, n.Staged)
+			}
 		}
-		id = n.Staged
-		return t.dropInode(&n)
+		return nil
 	})
-	return id, err
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
 }
 
 func (t *tx) dropInode(n *Inode) error {
