@@ -7,8 +7,8 @@
 // Operations on names and attributes never wait for the network. A read of
 // content that is not on the local disk, the first write into such content,
 // and the first look at a thumbnail do; each such wait is bounded by
-// Config.ReadTimeout, ends at once when the caller is interrupted, and ends
-// in an errno of the table in errno.go.
+// Config.ReadTimeout, ends when the caller gets a signal that ends programs and
+// at no other (interrupt.go), and ends in an errno of the table in errno.go.
 //
 // A name always leads to complete content: what a writer changes becomes the
 // file's content in one index operation, at close, fsync or release. What the
@@ -27,7 +27,7 @@
 // # Lock order
 //
 // openFile.turn (taken by writers; it may be held over the network, and is
-// given up when the caller is interrupted), then openTable.mu, then
+// given up when the caller is to end), then openTable.mu, then
 // openFile.mu. The last two are never held over the network, a commit or a
 // Notify; every Notify is sent by the invalidator's goroutine.
 //

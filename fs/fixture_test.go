@@ -47,6 +47,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if what := os.Getenv("CHATFS_TEST_SIGNALS"); what != "" {
+		if err := doUnderSignals(what, os.Getenv("CHATFS_TEST_FILE")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if kind := os.Getenv("CHATFS_TEST_LOCK"); kind != "" {
 		os.Exit(lockAndExit(kind, os.Getenv("CHATFS_TEST_FILE")))
 	}

@@ -156,6 +156,13 @@ func (of *openFile) take(ctx context.Context) error {
 	select {
 	case of.turn <- struct{}{}:
 		return nil
+	default:
+	}
+	ctx, cancel := whileWanted(ctx, 0)
+	defer cancel()
+	select {
+	case of.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

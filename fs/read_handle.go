@@ -87,7 +87,7 @@ func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadR
 	if file != nil {
 		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.of.fs.ReadTimeout)
+	ctx, cancel := whileWanted(ctx, h.of.fs.ReadTimeout)
 	defer cancel()
 	r, err := h.source(ctx)
 	if r == nil || err != nil {

@@ -16,7 +16,7 @@ const (
 
 // admit waits for room for n bytes of staged content: a little where room is
 // scarce, so that uploads keep up with the writer, and for long where there is
-// none. ENOSPC if none comes; EINTR if the writer is interrupted.
+// none. ENOSPC if none comes; EINTR if the writer is to end.
 func (f *filesystem) admit(ctx context.Context, n int64) error {
 	for end := time.Now().Add(roomPatience); ; {
 		pause, err := f.Blobs.Admit(n)
@@ -50,8 +50,10 @@ func (f *filesystem) lastRoom(n int64) error {
 	return err
 }
 
-// rest sleeps, unless ctx ends.
+// rest sleeps, unless the caller ends.
 func rest(ctx context.Context, d time.Duration) error {
+	ctx, cancel := whileWanted(ctx, 0)
+	defer cancel()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

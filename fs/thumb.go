@@ -106,7 +106,7 @@ func (f *filesystem) openThumb(ctx context.Context, in index.Inode) (*transfer.R
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(f.ReadTimeout, thumbWait))
+	ctx, cancel := whileWanted(ctx, min(f.ReadTimeout, thumbWait))
 	defer cancel()
 	r, err := f.Transfer.OpenThumb(ctx, e)
 	f.outage.note(err)
@@ -194,7 +194,7 @@ func (f *filesystem) readThumb(ctx context.Context, in index.Inode) ([]byte, err
 		return nil, err
 	}
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(ctx, f.ReadTimeout)
+	ctx, cancel := whileWanted(ctx, f.ReadTimeout)
 	defer cancel()
 	size, err := r.Size(ctx)
 	if err != nil {

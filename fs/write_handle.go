@@ -109,7 +109,7 @@ func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, of.fs.ReadTimeout)
+	ctx, cancel := whileWanted(ctx, of.fs.ReadTimeout)
 	defer cancel()
 	src, err := of.fs.Transfer.Open(ctx, e)
 	if err != nil {
@@ -370,6 +370,8 @@ func (h *handle) flush(ctx context.Context) error {
 		return h.of.fs.Index.Sync()
 	case mode == CloseUploaded && wrote:
 		h.unhold()
+		ctx, cancel := whileWanted(ctx, 0)
+		defer cancel()
 		return h.of.fs.Transfer.Wait(ctx, h.of.ino)
 	}
 	return nil

@@ -1,0 +1,83 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// The kernel tells of any signal that its caller gets, once and not which. To
+// give an operation up for a timer's or a child's would be an EINTR that no
+// program expects of a file. So what is waited for is waited for on, until a
+// signal is pending that ends programs.
+
+// ending are the signals by which programs are ended. Where one's action is the
+// default, the kernel has KILL pending on each thread.
+var ending = mask(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGKILL, unix.SIGTERM)
+
+func mask(signals ...unix.Signal) (set uint64) {
+	for _, s := range signals {
+		set |= 1 << (s - 1)
+	}
+	return set
+}
+
+// endLook is how often an interrupted caller is looked at.
+const endLook = 50 * time.Millisecond
+
+// whileWanted is ctx for a wait of at most limit, 0 being for ever, that no
+// other signal of the caller ends than one that ends programs.
+func whileWanted(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	wait, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	end := cancel
+	if limit > 0 {
+		wait, cancel = context.WithTimeout(wait, limit)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for !isEnding(ctx) {
+			select {
+			case <-time.After(endLook):
+			case <-wait.Done():
+				return
+			}
+		}
+		end()
+	})
+	return wait, func() { stop(); cancel(); end() }
+}
+
+// isEnding tells whether the caller is about to end, or can't be looked at.
+func isEnding(ctx context.Context) bool {
+	caller, ok := fuse.FromContext(ctx)
+	if !ok {
+		return true
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", caller.Pid))
+	if err != nil {
+		return true
+	}
+	return pending(string(status))&ending != 0
+}
+
+// pending reads the signals that wait for a thread, and that it neither blocks
+// nor ignores, from its status: see proc(5).
+func pending(status string) uint64 {
+	var set, kept uint64
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(line, ":")
+		bits, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64) // of other lines it is nothing
+		switch name {
+		case "SigPnd", "ShdPnd":
+			set |= bits
+		case "SigBlk", "SigIgn":
+			kept |= bits
+		}
+	}
+	return set &^ kept
+}
