@@ -43,10 +43,12 @@ func start(ctx context.Context, log string, env []string, name string, args ...s
 	return p, nil
 }
 
-// patience is how long a mount may take to come or go.
-const patience = 30 * time.Second
+// patience is how long a mount may take to come or go; rclone looks at each
+// cached file before it mounts.
+const patience = 5 * time.Minute
 
-// await returns once ready does, or with what the program said if it ended.
+// await returns once ready does, or with what the program said if it ended or
+// took too long.
 func (p *process) await(what string, ready func() bool) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if ready() {
@@ -54,12 +56,16 @@ func (p *process) await(what string, ready func() bool) error {
 		}
 		select {
 		case <-p.ended:
-			said, _ := os.ReadFile(p.log)
-			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, p.err, strings.TrimSpace(string(said)))
+			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, p.err, p.said())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("%s: %s did not come in %s", p.cmd.Path, what, patience)
+	return fmt.Errorf("%s: %s did not come in %s: %s", p.cmd.Path, what, patience, p.said())
+}
+
+func (p *process) said() string {
+	said, _ := os.ReadFile(p.log)
+	return strings.TrimSpace(string(said))
 }
 
 // stop ends the program with SIGTERM and waits for it.

@@ -103,33 +103,38 @@ func (r *rclone) unmount() error {
 	return err
 }
 
-// settle waits until as many bytes are served as were written.
+// settle waits until each file is served at its size. Temporary names that
+// rclone uploaded and forgot when they were renamed are none of its business.
 func (r *rclone) settle() error {
+	var left error
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		here, err := treeSize(r.root())
-		if err != nil {
-			return err
-		}
-		there, err := treeSize(filepath.Join(r.dir, "served"))
-		if err == nil && here == there {
+		if left = r.served(); left == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("rclone's uploads do not end")
+	return fmt.Errorf("rclone's uploads do not end: %w", left)
 }
 
-func treeSize(dir string) (total int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
+// served tells what of the mount is not.
+func (r *rclone) served() error {
+	return filepath.WalkDir(r.root(), func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		info, err := e.Info()
-		if err == nil {
-			total += info.Size() + 1 // an empty file counts as well
+		name, err := filepath.Rel(r.root(), path)
+		if err != nil {
+			return err
+		}
+		here, err := e.Info()
+		if err != nil {
+			return err
+		}
+		there, err := os.Lstat(filepath.Join(r.dir, "served", name))
+		if err == nil && here.Size() != there.Size() {
+			err = fmt.Errorf("%s: %d of %d bytes", name, there.Size(), here.Size())
 		}
 		return err
 	})
-	return total, err
 }
 
 func (r *rclone) memory() (float64, error) {
