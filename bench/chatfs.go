@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,8 @@ type chatfs struct {
 	mount   *process
 	service *process // or nil
 	peak    float64
+	doing   string // the workload, where profiles are written
+	mounts  int    // so far
 }
 
 func startChatfs(ctx context.Context, o *options, dir string) (mounted, error) {
@@ -97,7 +100,15 @@ func (c *chatfs) remount(emptyCache bool) (err error) {
 	}
 	args := append([]string{"mount", "--state-dir", c.state(), "--cache-dir", c.cache()}, c.remote...)
 	args = append(append(args, strings.Fields(c.o.flags)...), c.root())
-	c.mount, err = start(c.ctx, filepath.Join(c.dir, "mount.log"), c.env, c.o.chatfs, args...)
+	program, env := c.o.chatfs, c.env
+	if c.doing != "" {
+		if program, err = os.Executable(); err != nil {
+			return err
+		}
+		c.mounts++
+		env = append(slices.Clone(env), fmt.Sprintf("%s=%s-%d", profileEnv, filepath.Join(c.o.profile, c.doing), c.mounts))
+	}
+	c.mount, err = start(c.ctx, filepath.Join(c.dir, "mount.log"), env, program, args...)
 	if err != nil {
 		return err
 	}

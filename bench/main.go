@@ -23,6 +23,7 @@ type options struct {
 	json      string
 	chatfs    string
 	flags     string
+	profile   string
 	keep      bool
 }
 
@@ -44,6 +45,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.json, "json", "", "write all values to this `file` as JSON")
 	f.StringVar(&o.chatfs, "chatfs", "", "the chatfs `program` (default: built from this module)")
 	f.StringVar(&o.flags, "chatfs-flags", "", "more `flags` of chatfs mount, separated by spaces")
+	f.StringVar(&o.profile, "profile", "", "write profiles of chatfs to this `directory`, for each workload and mount, for go tool pprof; the times are not to be trusted then")
 	f.BoolVar(&o.keep, "keep", false, "leave the directory behind")
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
@@ -67,6 +69,9 @@ func parse(args []string) (*options, error) {
 func main() {
 	if spec := os.Getenv(loopbackEnv); spec != "" {
 		exit(serveLoopback(spec, os.Args[1], os.Args[2]))
+	}
+	if prefix := os.Getenv(profileEnv); prefix != "" {
+		exit(beProfiled(prefix, os.Args[1:]))
 	}
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {

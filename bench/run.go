@@ -59,6 +59,11 @@ func (o *options) run(ctx context.Context) error {
 
 // prepare makes the directory to work in and builds chatfs.
 func (o *options) prepare(ctx context.Context) (err error) {
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
+	}
 	if o.dir, err = os.MkdirTemp(o.dir, "chatfs-bench-"); err != nil {
 		return err
 	}
@@ -94,7 +99,7 @@ func (o *options) once(ctx context.Context, t *target, work []*workload, src str
 		if w.service && !t.service || o.latency > 0 && !w.slow {
 			continue
 		}
-		if err := w.do(r); err != nil {
+		if err := r.measure(w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -102,6 +107,17 @@ func (o *options) once(ctx context.Context, t *target, work []*workload, src str
 		r.record("memory", mem)
 	}
 	return nil
+}
+
+// measure does a workload. For profiles of it alone chatfs is mounted anew.
+func (r *run) measure(w *workload) error {
+	if c, ok := r.m.(*chatfs); ok && c.o.profile != "" {
+		c.doing = w.name
+		if err := c.remount(false); err != nil {
+			return err
+		}
+	}
+	return w.do(r)
 }
 
 // command runs a program to its end; its output is told if it fails.
