@@ -150,7 +150,7 @@ func (u *uploader) rests(j *job, now time.Time) time.Duration {
 		return rest
 	case u.draining > 0:
 		return 0
-	case len(u.due) <= crowd:
+	case !u.crowded():
 		return rest
 	case rest > mostEarly:
 		return rest - mostEarly
@@ -169,6 +169,21 @@ const (
 	group      = 16 // files
 	groupPause = 32 * time.Millisecond
 )
+
+// crowded tells whether more than a crowd rest. What waits for its next try, or
+// for another name, is no sign of a writer.
+func (u *uploader) crowded() bool {
+	resting := 0
+	for _, j := range u.due {
+		if j.attempts == 0 && !j.local {
+			resting++
+		}
+		if resting > crowd {
+			return true
+		}
+	}
+	return false
+}
 
 // early is the group that is being sent before its time.
 type early struct {

@@ -305,6 +305,35 @@ func TestCrowdRestsLess(t *testing.T) {
 	}
 }
 
+// TestWhatFailedIsNoCrowd: a file rests as long as any where many wait for
+// their next try.
+func TestWhatFailedIsNoCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(func(_ context.Context, content string) error {
+			if content == "new" {
+				return nil
+			}
+			return refusesOne()
+		})
+		q := newQueue(t, s, func(c *transfer.Config) { c.Settle = time.Second })
+		for i := range 100 {
+			q.write(fmt.Sprintf("%d.txt", i), fmt.Sprint(i))
+		}
+		time.Sleep(2 * time.Minute) // now the pauses are half a minute and more
+		ino := q.write("new.txt", "new")
+		time.Sleep(900 * time.Millisecond)
+		q.wantState(ino, transfer.StateStaged)
+		time.Sleep(time.Minute)
+		q.wantState(ino, transfer.StateUploaded)
+	})
+}
+
+// refusesOne is what a service says that can't take this one now.
+func refusesOne() error {
+	return &remote.Error{Kind: remote.ErrUnavailable, Status: 500, Method: "POST", Path: "/org/app/chatfiles"}
+}
+
 // TestQueueOutlivesTheProcess: what waits is sent by the next process, and
 // staged files that nothing names are removed.
 func TestQueueOutlivesTheProcess(t *testing.T) {
