@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -85,12 +86,21 @@ func TestUploadsMakeRoom(t *testing.T) {
 func TestShrinkingKeepsWhatTheIndexNames(t *testing.T) {
 	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Settle = time.Hour })
 	f.write("f", pattern(1, 10_000))
+	in, err := f.index.Lookup(1, "f")
+	must(t, err)
+	// It comes after close has answered, and would commit what is done then.
+	fusetest.Eventually(t, "RELEASE", func() error {
+		if f.transfer.Held(in.Inode.Ino) {
+			return errors.New("a writer is there")
+		}
+		return nil
+	})
 	w, err := os.OpenFile(f.path("f"), os.O_RDWR, 0)
 	must(t, err)
 	defer w.Close()
 	must(t, w.Truncate(4_000))
 	must(t, w.Truncate(20_000))
-	in, err := f.index.Lookup(1, "f")
+	in, err = f.index.Lookup(1, "f")
 	must(t, err)
 	staged, err := f.blobs.OpenStaged(uint64(in.Inode.Staged))
 	must(t, err)
