@@ -8,7 +8,8 @@
 // content that is not on the local disk, the first write into such content,
 // and the first look at a thumbnail do; each such wait is bounded by
 // Config.ReadTimeout, ends when the caller gets a signal that ends programs and
-// at no other (interrupt.go), and ends in an errno of the table in errno.go.
+// at no other, or the connection is given up (interrupt.go), and ends in an errno
+// of the table in errno.go.
 //
 // A name always leads to complete content: what a writer changes becomes the
 // file's content in one index operation, at close, fsync or release. What the

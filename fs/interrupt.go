@@ -32,7 +32,8 @@ func mask(signals ...unix.Signal) (set uint64) {
 const endLook = 50 * time.Millisecond
 
 // whileWanted is ctx for a wait of at most limit, 0 being for ever, that no
-// other signal of the caller ends than one that ends programs.
+// other signal of the caller ends than one that ends programs. The end of the
+// connection ends it too.
 func whileWanted(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	wait, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	end := cancel
@@ -52,7 +53,8 @@ func whileWanted(ctx context.Context, limit time.Duration) (context.Context, con
 	return wait, func() { stop(); cancel(); end() }
 }
 
-// isEnding tells whether the caller is about to end, or can't be looked at.
+// isEnding tells whether the caller is about to end, waits no more, as the
+// kernel gave the connection up, or can't be looked at.
 func isEnding(ctx context.Context) bool {
 	caller, ok := fuse.FromContext(ctx)
 	if !ok {
@@ -62,7 +64,14 @@ func isEnding(ctx context.Context) bool {
 	if err != nil {
 		return true
 	}
-	return pending(string(status))&ending != 0
+	return !waits(string(status)) || pending(string(status))&ending != 0
+}
+
+// waits tells of a thread's status whether it may wait for an answer of ours
+// still: once it was interrupted, it does so in state D alone, or is about to.
+func waits(status string) bool {
+	_, state, _ := strings.Cut(status, "\nState:\t")
+	return strings.HasPrefix(state, "D") || strings.HasPrefix(state, "R")
 }
 
 // pending reads the signals that wait for a thread, and that it neither blocks

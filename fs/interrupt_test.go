@@ -77,6 +77,38 @@ func TestSignalsDoNotEndAWait(t *testing.T) {
 	}
 }
 
+// TestAbortEndsAWait: who waits for the service holds no mount up whose
+// connection the kernel gave up.
+func TestAbortEndsAWait(t *testing.T) {
+	g := &gate{asked: make(chan struct{}), open: make(chan struct{})}
+	f := newFixture(t, func(c *fs.Config, x *transfer.Config) {
+		g.Remote, x.Remote, x.Prefetch = x.Remote, g, 0
+		c.ReadTimeout = time.Hour
+	})
+	f.write("f", pattern(1, 100<<10))
+	f.drain()
+	f.forgetCache()
+	done := make(chan error)
+	go func() { _, err := os.ReadFile(f.path("f")); done <- err }()
+	<-g.asked
+	wantErrno(t, "umount -f", unix.Unmount(f.Dir, unix.MNT_FORCE), unix.EBUSY)
+	if err := <-done; !errors.Is(err, unix.ECONNABORTED) && !errors.Is(err, unix.ENOTCONN) {
+		t.Errorf("read: %v", err)
+	}
+	ended := make(chan struct{})
+	go func() { f.server.Wait(); close(ended) }()
+	fusetest.Eventually(t, "end of the mount", func() error {
+		select {
+		case <-ended:
+			return nil
+		default:
+			return errors.New("a read is waited for")
+		}
+	})
+	must(t, unix.Unmount(f.Dir, unix.MNT_DETACH))
+	f.closeProfile()
+}
+
 // A gate lets downloads through once it is open.
 type gate struct {
 	transfer.Remote
