@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -272,19 +271,15 @@ func (ix *Index) forgetOrphans() error {
 		}
 		return nil
 	})
-	for some := range slices.Chunk(orphans, forgetBatch) {
-		ids, ferr := ix.Forget(some...)
-		if err = errors.Join(err, ferr); err != nil {
-			return fmt.Errorf("forget unlinked inodes: %w", err)
-		}
-		ix.recovery.Orphans += len(some)
-		ix.recovery.Staged = append(ix.recovery.Staged, ids...)
+	if err == nil {
+		ix.recovery.Staged, err = ix.Forget(orphans...)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("forget unlinked inodes: %w", err)
+	}
+	ix.recovery.Orphans = len(orphans)
+	return nil
 }
-
-// forgetBatch inodes are forgotten in one record of the journal.
-const forgetBatch = 1000
 
 // Recovery tells what Open found.
 func (ix *Index) Recovery() Recovery { return ix.recovery }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -165,9 +166,10 @@ func TestErrors(t *testing.T) {
 func TestForgetSeveral(t *testing.T) {
 	w := newWorld(t)
 	inos, staged := []Ino{w.f.Ino, 12345, w.d.Ino}, []StagedID(nil)
-	for _, name := range []string{"a", "b", "c"} {
+	for i := range forgetBatch + 5 {
+		name := fmt.Sprint(i)
 		in := must[Inode](t)(w.Create(Root, name, NewInode{Mode: syscall.S_IFREG | 0o644}))
-		if name != "b" {
+		if i%100 != 7 {
 			id := w.NextStaged()
 			must[Inode](t)(w.SetContent(in.Ino, Content{Staged: id, Size: 1}))
 			staged = append(staged, id)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -278,10 +279,24 @@ func (t *tx) dropName(p *place, now Time) (Removed, error) {
 	return Removed{Inode: *n, Gone: true}, t.unqueue(n.Ino)
 }
 
-// Forget drops inodes that have lost their last names, for good, all or none of
-// them. It returns the staged contents to delete. Inodes that have a name, or
-// are forgotten already, are left alone.
+// forgetBatch inodes, at most, are forgotten in one record of the journal.
+const forgetBatch = 1000
+
+// Forget drops inodes that have lost their last names, for good. It returns the
+// staged contents to delete, those of a part of the inodes if there is an error.
+// Inodes that have a name, or are forgotten already, are left alone.
 func (ix *Index) Forget(inos ...Ino) (ids []StagedID, err error) {
+	for some := range slices.Chunk(inos, forgetBatch) {
+		more, err := ix.forget(some)
+		if err != nil {
+			return ids, err
+		}
+		ids = append(ids, more...)
+	}
+	return ids, nil
+}
+
+func (ix *Index) forget(inos []Ino) (ids []StagedID, err error) {
 	err = ix.store.update(func(t *tx) error {
 		for _, ino := range inos {
 			n, err := t.inode(ino)
@@ -300,10 +315,7 @@ func (ix *Index) Forget(inos ...Ino) (ids []StagedID, err error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ids, nil
+	return ids, err
 }
 
 func (t *tx) dropInode(n *Inode) error {
