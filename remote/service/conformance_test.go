@@ -111,7 +111,7 @@ func TestTokensExpire(t *testing.T) {
 	f := start(t, func(c *service.Config) { c.Now = clock.Now })
 	id, secret := f.service.Credentials()
 	f.token = f.tokenFor(`{"grant_type": "client_credentials", "client_id": "` + id + `", "client_secret": "` + secret.Reveal() + `", "ttl": 60}`)
-	f.wantError("entity_not_found", 404, `$BASE/chatfiles/7f7ab7b0-e8e9-11f1-9e8d-be2744c260ab`)
+	f.wantError("entity_not_found", 404, `$BASE/chatfiles/7f7ab7b0-e8e9-41f1-9e8d-be2744c260ab`)
 	clock.add(61 * time.Second)
 	f.wantError("auth_bad_access_token", 401, `$BASE/chatfiles/7f7ab7b0-e8e9-11f1-9e8d-be2744c260ab`)
 }
@@ -152,7 +152,7 @@ func TestErrorsOfTheTable(t *testing.T) {
 	f.wantError("illegal_argument", 400, `--data-binary 'no form' -H 'Content-Type: multipart/form-data; boundary=none' $BASE/chatfiles`)
 	f.wantError("web_application", 415, `-d file=text $BASE/chatfiles`)
 	f.wantError("file exceeding maximum limit", 413, `-F file=@large $BASE/chatfiles`)
-	f.wantError("entity_not_found", 404, `$BASE/chatfiles/7f7ab7b0-e8e9-11f1-9e8d-be2744c260ab`)
+	f.wantError("entity_not_found", 404, `$BASE/chatfiles/7f7ab7b0-e8e9-41f1-9e8d-be2744c260ab`)
 	f.wantError("entity_not_found", 404, `$BASE/chatfiles/..%2f..%2fcredentials.json`)
 	f.wantError("service_resource_not_found", 404, `$BASE/nonsense`)
 	f.wantError("organization_application_not_found", 404, `${BASE%app}other/chatfiles/7f7ab7b0-e8e9-11f1-9e8d-be2744c260ab`)

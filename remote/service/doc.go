@@ -12,6 +12,12 @@
 // is in its hour's history from then on. A client that sends or takes no byte
 // for Config.Patience loses its connection; what it may send is bounded.
 //
+// Files, tokens and messages that have expired are removed from the disk at
+// start and every Config.PruneEvery: the record first, then the bytes, so that
+// no record is ever without its bytes. Bytes without a record, which a kill
+// leaves, are removed at the next start. A download under way goes on to its
+// end; who asks later is told that the file has expired.
+//
 // # Lock order
 //
 // Service.mu alone, never held over the disk.
@@ -20,6 +26,6 @@
 //
 // Where the real service's behaviour is not documented the choice made here
 // stands in a comment that begins with "Choice:". Group files and video frames
-// are not served, and messages reach nobody. An upload that a kill ends between
-// its file's name and its record leaves that file behind, as do expired files.
+// are not served, and messages reach nobody. The database does not shrink: room
+// of what was removed is used for what comes.
 package service

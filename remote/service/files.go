@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"io/fs"
 	"math"
 	"net/http"
 	"strconv"
@@ -12,6 +13,24 @@ import (
 
 	"chatfs/internal/entity"
 )
+
+// arrive marks an upload whose file may have no record yet, until done.
+func (s *Service) arrive(u entity.UUID) (done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arriving[u] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.arriving, u)
+	}
+}
+
+func (s *Service) arrives(u entity.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.arriving[u]
+}
 
 // upload answers POST /chatfiles.
 func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
@@ -76,6 +95,7 @@ func restricted(r *http.Request) bool {
 func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incoming, record fileRecord) *failure {
 	u, err := entity.NewUUIDAt(s.Now())
 	if err == nil && content.file != nil {
+		defer s.arrive(u)()
 		err = s.store.keep(content.file, "files", u)
 	}
 	if err == nil {
@@ -98,6 +118,19 @@ func (s *Service) expired(record fileRecord) bool {
 	return !record.Expires.IsZero() && s.Now().After(record.Expires)
 }
 
+// unknown answers for an entity that has no record. The real service says of a
+// file that it has forgotten that it has expired, and so do we without keeping
+// anything of it: its uuid tells when it was uploaded. Choice: a uuid as old
+// that was never given out has expired, too, and what expired sooner than
+// Config.ExpireAfter now says was never there.
+func (s *Service) unknown(u entity.UUID) *failure {
+	at := u.Time()
+	if s.ExpireAfter > 0 && !at.IsZero() && s.Now().After(at.Add(s.ExpireAfter)) {
+		return errExpired
+	}
+	return errNoEntity
+}
+
 // find reads an entity's record and checks the share-secret.
 func (s *Service) find(r *http.Request) (entity.UUID, fileRecord, *failure) {
 	var record fileRecord
@@ -110,7 +143,7 @@ func (s *Service) find(r *http.Request) (entity.UUID, fileRecord, *failure) {
 	case err != nil:
 		return u, record, errStorage
 	case !found:
-		return u, record, errNoEntity
+		return u, record, s.unknown(u)
 	case s.expired(record):
 		return u, record, errExpired
 	}
@@ -143,6 +176,11 @@ func (s *Service) download(w http.ResponseWriter, r *http.Request) *failure {
 		}
 	})
 	content, err := s.content(u, record, thumb)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, _, f := s.find(r); f != nil {
+			return f // it was pruned meanwhile
+		}
+	}
 	if err != nil {
 		s.Log.WithError(err).Errorf("download of %s", u)
 		return errStorage
@@ -230,20 +268,20 @@ func (s *Service) lifetime(w http.ResponseWriter, r *http.Request) *failure {
 var errLifetime = errors.New("no such file or lifetime")
 
 func (s *Service) prolong(u entity.UUID, lifetime string) error {
-	var record fileRecord
-	found, err := s.store.get(bucketFiles, u[:], &record)
-	if err != nil || !found || s.expired(record) {
-		return errors.Join(errLifetime, err)
-	}
-	switch lifetime {
-	case "forever":
-		record.Expires = time.Time{}
-	case "default", "refresh":
-		if s.ExpireAfter > 0 {
-			record.Expires = s.Now().Add(s.ExpireAfter)
+	return s.store.changeFile(u, func(record *fileRecord) error {
+		if s.expired(*record) {
+			return errLifetime
 		}
-	default:
-		return errLifetime
-	}
-	return s.store.put(bucketFiles, u[:], record)
+		switch lifetime {
+		case "forever":
+			record.Expires = time.Time{}
+		case "default", "refresh":
+			if s.ExpireAfter > 0 {
+				record.Expires = s.Now().Add(s.ExpireAfter)
+			}
+		default:
+			return errLifetime
+		}
+		return nil
+	})
 }

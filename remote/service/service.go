@@ -37,6 +37,7 @@ type Config struct {
 	Lifetime    bool          // answer the lifetime call, as where it is bought
 	HistoryRPM  int           // calls a minute for the message history; 0 is no limit
 	Patience    time.Duration // between two bytes of a body, with a slow client; 0 is 30 s
+	PruneEvery  time.Duration // between two removals of what has expired; 0 is an hour
 	Faults      *Faults       // for tests: what goes wrong; nil is nothing
 	Log         *logrus.Entry
 	Now         func() time.Time // nil is time.Now
@@ -67,8 +68,9 @@ type Service struct {
 	started  time.Time
 	messages atomic.Uint64 // since then
 
-	mu     sync.Mutex
-	counts Counts
+	mu       sync.Mutex
+	counts   Counts
+	arriving map[entity.UUID]bool // files that may have no record yet
 }
 
 // Counts are what has been asked for since Start.
@@ -87,8 +89,7 @@ const (
 	maxJSON       = 1 << 20
 )
 
-// Start opens the data, listens and serves until Shutdown.
-func Start(c Config) (*Service, error) {
+func (c *Config) setDefaults() {
 	if c.MaxSize == 0 {
 		c.MaxSize = entity.MaxSize
 	}
@@ -98,13 +99,21 @@ func Start(c Config) (*Service, error) {
 	if c.Patience == 0 {
 		c.Patience = slowTimeout
 	}
+	if c.PruneEvery == 0 {
+		c.PruneEvery = pruneEvery
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = logrus.NewEntry(logrus.StandardLogger())
 	}
-	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce)}
+}
+
+// Start opens the data, listens and serves until Shutdown.
+func Start(c Config) (*Service, error) {
+	c.setDefaults()
+	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce), arriving: make(map[entity.UUID]bool)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if c.RPS > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(c.RPS), max(int(c.RPS), 1))
@@ -123,6 +132,7 @@ func Start(c Config) (*Service, error) {
 		s.store.close()
 		return nil, err
 	}
+	s.served.Go(s.pruneNowAndThen)
 	return s, nil
 }
 

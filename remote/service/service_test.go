@@ -31,9 +31,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveUntilKilled is a service in a process of its own; it says its address.
+// serveUntilKilled is a service in a process of its own, perhaps ahead of the
+// time; it says its address.
 func serveUntilKilled(dir string) {
-	s, err := service.Start(service.Config{Dir: dir, Org: "org", App: "app"})
+	c := service.Config{Dir: dir, Org: "org", App: "app"}
+	if ahead, err := time.ParseDuration(os.Getenv("CHATFS_TEST_AHEAD")); err == nil {
+		c.ExpireAfter, c.Now = ahead/2, func() time.Time { return time.Now().Add(ahead) }
+	}
+	s, err := service.Start(c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -91,10 +96,10 @@ func TestKilledServiceKeepsWhatItAnswered(t *testing.T) {
 	t.Logf("5 kills, %d uploads verified", len(acknowledged))
 }
 
-func startProcess(t *testing.T, dir string) (base string, kill func()) {
+func startProcess(t *testing.T, dir string, env ...string) (base string, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "CHATFS_TEST_SERVE="+dir)
+	cmd.Env = append(append(os.Environ(), "CHATFS_TEST_SERVE="+dir), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

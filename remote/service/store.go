@@ -47,6 +47,10 @@ type tokenRecord struct {
 	Expires time.Time `json:"expires"`
 }
 
+// kinds of contents that are files are folders, and there a folder for the
+// first two digits of their uuids.
+var kinds = []string{"files", "thumbs"}
+
 // store is the disk's part: large contents as files, the rest in bbolt.
 type store struct {
 	db  *bbolt.DB
@@ -54,7 +58,7 @@ type store struct {
 }
 
 func openStore(dir string) (*store, error) {
-	for _, d := range []string{"files", "thumbs"} {
+	for _, d := range kinds {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, err
 		}
@@ -156,6 +160,33 @@ func (s *store) putFile(u entity.UUID, record fileRecord, small []byte) error {
 	})
 }
 
+// errNoRecord says that there is none to change.
+var errNoRecord = errors.New("no record")
+
+// changeFile changes an entity's record, in one transaction, so that it can't
+// bring back one that is removed at the same time.
+func (s *store) changeFile(u entity.UUID, change func(*fileRecord) error) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		var record fileRecord
+		b := tx.Bucket(bucketFiles)
+		v := b.Get(u[:])
+		if v == nil {
+			return errNoRecord
+		}
+		if err := json.Unmarshal(v, &record); err != nil {
+			return err
+		}
+		if err := change(&record); err != nil {
+			return err
+		}
+		v, err := json.Marshal(record)
+		if err != nil {
+			return err
+		}
+		return b.Put(u[:], v)
+	})
+}
+
 // small reads a small content; nil where there is none, as it is a file.
 func (s *store) small(u entity.UUID) (content []byte, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
@@ -182,6 +213,15 @@ func (s *store) claim(bucket, key []byte, record any) error {
 		}
 		return tx.Bucket(bucket).Put(key, b)
 	})
+}
+
+// has tells whether there is a record.
+func (s *store) has(bucket, key []byte) (found bool, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		found = tx.Bucket(bucket).Get(key) != nil
+		return nil
+	})
+	return found, err
 }
 
 // get reads a record and tells whether it is there.

@@ -76,7 +76,14 @@ func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker, record fi
 	if errors.Is(err, fs.ErrExist) {
 		return nil // made at the same time
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// Its entity may have been pruned, and its thumbnail not found, meanwhile.
+	if found, err := s.store.has(bucketFiles, u[:]); found || err != nil {
+		return err
+	}
+	return removeIfThere(s.store.path("thumbs", u))
 }
 
 // decode reads an image of bounded size, turned as its EXIF data says.
