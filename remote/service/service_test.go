@@ -219,11 +219,32 @@ func TestSlowReadersAreLeft(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /org/app/chatfiles/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", uuid, f.token)
-	<-time.After(500 * time.Millisecond) // ten times its patience
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, err = conn.Read(make([]byte, 1)) // the answer has begun: the file is open
+	must(t, err)
+	fusetest.Eventually(t, "the end of the answer", func() error {
+		if n := descriptorsOf(t, filepath.Join(f.dir, "data", "files")); n > 0 {
+			return fmt.Errorf("%d files are open", n)
+		}
+		return nil
+	})
 	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if n, err := io.Copy(io.Discard, conn); n >= size || err != nil && os.IsTimeout(err) {
 		t.Errorf("%d bytes came (%v), want less than the %d of the file", n, err, size)
 	}
+}
+
+// descriptorsOf counts this process's open files below dir.
+func descriptorsOf(t *testing.T, dir string) (n int) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, fd := range fds {
+		if path, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(path, dir+"/") {
+			n++
+		}
+	}
+	return n
 }
 
 // TestShutdownLetsRequestsEnd begins to shut down amid an upload, which then
