@@ -164,7 +164,7 @@ func TestStateIsPrivate(t *testing.T) {
 func TestDaemonReturnsOnceItAnswers(t *testing.T) {
 	t.Parallel()
 	p := withToken(newPlace(t))
-	args := append([]string{"mount", "--daemon", p.dir}, offline...)
+	args := append([]string{"mount", "--daemon", "--drain-timeout=100ms", p.dir}, offline...)
 	p.expect(ok, "chatfs umount "+p.dir, args...)
 	t.Cleanup(func() { p.run("umount", p.dir) })
 	p.put("a.txt", "hello")
