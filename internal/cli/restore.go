@@ -200,19 +200,28 @@ func (r *restoring) replace() error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(r.dir, index.FileName), filepath.Join(state, index.FileName)); err != nil {
-		return err
-	}
+	// The service first: names without it would be taken for another's.
 	if r.service != "" {
-		if err := os.WriteFile(filepath.Join(state, "service"), []byte(r.service+"\n"), 0o600); err != nil {
+		err := writePrivate(filepath.Join(state, "service"), func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, r.service)
+			return err
+		})
+		if err != nil {
 			return err
 		}
+	}
+	if err := os.Rename(filepath.Join(r.dir, index.FileName), filepath.Join(state, index.FileName)); err != nil {
+		return err
 	}
 	if aside != "" {
 		fmt.Fprintf(r.cmd.OutOrStdout(), "what was there is kept in %s\n", aside)
 	}
 	return syncPath(state)
 }
+
+// keepTime has parts of a second: after a kill, restore may be run again in the
+// same one.
+const keepTime = "20060102T150405.000000Z"
 
 // keepOld keeps the present index, its journal and what waits for its upload
 // in a directory beside, by links; "" if there is nothing to keep.
@@ -233,17 +242,21 @@ func (r *restoring) keepOld() (aside string, err error) {
 	if err != nil || len(keep) == 0 {
 		return "", err
 	}
-	aside = filepath.Join(state, "before-restore-"+time.Now().UTC().Format(copyTime))
-	if err := os.MkdirAll(filepath.Join(aside, "staging"), 0o700); err != nil {
+	making := filepath.Join(r.dir, "before") // so that what a kill leaves is no copy
+	if err := os.MkdirAll(filepath.Join(making, "staging"), 0o700); err != nil {
 		return "", err
 	}
 	for _, path := range keep {
 		rel, _ := filepath.Rel(state, path) // both are absolute
-		if err := os.Link(path, filepath.Join(aside, rel)); err != nil {
+		if err := os.Link(path, filepath.Join(making, rel)); err != nil {
 			return "", err
 		}
 	}
-	return aside, errors.Join(syncPath(filepath.Join(aside, "staging")), syncPath(aside))
+	if err := errors.Join(syncPath(filepath.Join(making, "staging")), syncPath(making)); err != nil {
+		return "", err
+	}
+	aside = filepath.Join(state, "before-restore-"+time.Now().UTC().Format(keepTime))
+	return aside, errors.Join(os.Rename(making, aside), syncPath(state))
 }
 
 // hasTree tells whether the profile has an index with files, or one that can't
