@@ -15,8 +15,8 @@
 // Files, tokens and messages that have expired are removed from the disk at
 // start and every Config.PruneEvery: the record first, then the bytes, so that
 // no record is ever without its bytes. Bytes without a record, which a kill
-// leaves, are removed at the next start. A download under way goes on to its
-// end; who asks later is told that the file has expired.
+// leaves, are removed at a start once they would have expired. A download under
+// way goes on to its end; who asks later is told that the file has expired.
 //
 // # Lock order
 //

@@ -14,24 +14,6 @@ import (
 	"chatfs/internal/entity"
 )
 
-// arrive marks an upload whose file may have no record yet, until done.
-func (s *Service) arrive(u entity.UUID) (done func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.arriving[u] = true
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.arriving, u)
-	}
-}
-
-func (s *Service) arrives(u entity.UUID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.arriving[u]
-}
-
 // upload answers POST /chatfiles.
 func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
 	form, f := newForm(r)
@@ -95,7 +77,6 @@ func restricted(r *http.Request) bool {
 func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incoming, record fileRecord) *failure {
 	u, err := entity.NewUUIDAt(s.Now())
 	if err == nil && content.file != nil {
-		defer s.arrive(u)()
 		err = s.store.keep(content.file, "files", u)
 	}
 	if err == nil {

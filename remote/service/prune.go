@@ -165,7 +165,8 @@ func removeIfThere(path string) error {
 
 // removeStrays removes the files without a record that a kill left: of an
 // upload before its record was written, or of an entity whose record was
-// removed.
+// removed. Only what would have expired goes: where the database was lost, the
+// bytes are all that is left.
 func (s *Service) removeStrays() error {
 	var errs []error
 	for _, kind := range kinds {
@@ -186,9 +187,7 @@ func (s *Service) removeStraysOf(dir string) error {
 	errs := []error{err}
 	for _, d := range names {
 		u, err := entity.ParseUUID(d.Name())
-		// In this order: an upload that was under way when the names were read,
-		// and is not now, has written its record.
-		if err != nil || s.arrives(u) {
+		if err != nil || s.unknown(u) != errExpired {
 			continue
 		}
 		if found, err := s.store.has(bucketFiles, u[:]); !found && err == nil {

@@ -68,9 +68,8 @@ type Service struct {
 	started  time.Time
 	messages atomic.Uint64 // since then
 
-	mu       sync.Mutex
-	counts   Counts
-	arriving map[entity.UUID]bool // files that may have no record yet
+	mu     sync.Mutex
+	counts Counts
 }
 
 // Counts are what has been asked for since Start.
@@ -113,7 +112,7 @@ func (c *Config) setDefaults() {
 // Start opens the data, listens and serves until Shutdown.
 func Start(c Config) (*Service, error) {
 	c.setDefaults()
-	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce), arriving: make(map[entity.UUID]bool)}
+	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if c.RPS > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(c.RPS), max(int(c.RPS), 1))
