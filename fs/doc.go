@@ -30,7 +30,9 @@
 // openFile.turn (taken by writers; it may be held over the network, and is
 // given up when the caller is to end), then openTable.mu, then
 // openFile.mu. The last two are never held over the network, a commit or a
-// Notify; every Notify is sent by the invalidator's goroutine.
+// Notify; every Notify is sent by the invalidator's goroutine. dropper.one is
+// held over an operation of the index and before dropper.mu, which nothing
+// follows.
 //
 // # Limitations
 //

@@ -47,6 +47,8 @@ func (c *Client) Upload(ctx context.Context, u UploadRequest) (e entity.Entity, 
 // are several.
 const inMemory = 64 << 10
 
+// uploadRequest makes the form, whose length is known beforehand. A content of
+// more than inMemory streams between the form's head and tail.
 func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Request, error) {
 	content, err := u.Open()
 	if err != nil {
@@ -86,8 +88,7 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 	return req, nil
 }
 
-// A stream is a form whose content is read while it is sent. Its length is
-// known beforehand.
+// A stream is a form whose content is read while it is sent.
 type stream struct {
 	io.Reader
 	io.Closer
