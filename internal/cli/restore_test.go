@@ -18,11 +18,8 @@ func TestKilledRestore(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := newPlace(t)
+	backup := p.backedUp()
 	r := p.mount("--settle", "0s")
-	p.put("a.txt", "hello")
-	p.sync()
-	backup := p.path("backup")
-	p.expect(ok, "in the clear", "backup", "--plaintext", backup)
 	p.put("b.txt", "later")
 	p.sync()
 	r.signal(syscall.SIGINT)
@@ -53,6 +50,19 @@ func TestKilledRestore(t *testing.T) {
 		}
 	}
 	t.Logf("20 kills, a restore takes %v: %d left the old tree, %d the new", whole, old, renewed)
+}
+
+// backedUp makes a profile that has a.txt, and a backup of it.
+func (p *place) backedUp() (backup string) {
+	p.t.Helper()
+	r := p.mount("--settle", "0s")
+	p.put("a.txt", "hello")
+	p.sync()
+	backup = p.path("backup")
+	p.expect(ok, "in the clear", "backup", "--plaintext", backup)
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	return backup
 }
 
 // oldOrNew mounts a profile, which has a.txt whole in any case, and tells
@@ -88,13 +98,7 @@ func copyTree(t *testing.T, from, to string) {
 func TestRestoreWritesTheServiceFirst(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	r := p.mount("--settle", "0s")
-	p.put("a.txt", "hello")
-	p.sync()
-	backup := p.path("backup")
-	p.expect(ok, "in the clear", "backup", "--plaintext", backup)
-	r.signal(syscall.SIGINT)
-	r.wait(ok, "")
+	backup := p.backedUp()
 	// A profile without names, and a place of its service that leads nowhere.
 	state := p.path("state/chatfs/other")
 	if err := os.MkdirAll(state, 0o700); err != nil {
