@@ -52,6 +52,13 @@ var FaultKinds = []string{
 	"expire",      // 401 auth_bad_access_token
 	"redirect",    // 302 to another port, which refuses credentials
 	"latency",     // the answer comes late: latency=30ms, latency=2s@5%
+
+	// Of downloads alone, not of thumbnails:
+	"page",   // 200 with a page of HTML, as long as the content
+	"gzip",   // the content gzip-encoded
+	"flip",   // one of its bits is another
+	"swap",   // another file's bytes, of the same length where there is such a file
+	"longer", // more bytes than it has, and no Content-Length
 }
 
 // ParseFaults reads a list such as "throttle=5%,upload.reset=3,latency=30ms":
@@ -60,14 +67,24 @@ var FaultKinds = []string{
 // with @ and a rate or number. The seed makes a run repeatable.
 func ParseFaults(list string, seed uint64) (*Faults, error) {
 	f := &Faults{random: rand.New(rand.NewPCG(seed, 0)), counts: make(map[string]int)}
+	return f, f.Become(list)
+}
+
+// Become puts the faults of a list in the place of those that there are. What
+// was counted stays.
+func (f *Faults) Become(list string) error {
+	var points []*faultPoint
 	for _, item := range strings.Split(list, ",") {
 		p, err := parseFault(strings.TrimSpace(item))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		f.points = append(f.points, p)
+		points = append(points, p)
 	}
-	return f, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.points = points
+	return nil
 }
 
 func parseFault(item string) (*faultPoint, error) {
@@ -76,7 +93,12 @@ func parseFault(item string) (*faultPoint, error) {
 	if on, kind, scoped := strings.Cut(name, "."); scoped {
 		p.on, p.kind = on, kind
 	}
-	if !ok || !slices.Contains(FaultKinds, p.kind) || p.on != "" && !slices.Contains(faultScopes, p.on) {
+	known := slices.Contains(FaultKinds, p.kind) && (p.on == "" || slices.Contains(faultScopes, p.on))
+	if wrongBytes[p.kind] != nil {
+		known = known && (p.on == "" || p.on == "download")
+		p.on = "download"
+	}
+	if !ok || !known {
 		return nil, fmt.Errorf("fault %q: not of the form [%s.]KIND=AMOUNT with a kind of %s", item, strings.Join(faultScopes, ".|"), strings.Join(FaultKinds, ", "))
 	}
 	var err error
@@ -112,12 +134,20 @@ func (f *Faults) Counts() map[string]int {
 	return maps.Clone(f.counts)
 }
 
-// strike draws which fault, if any, a request meets, and its latency.
-func (f *Faults) strike(on string) (kind string, delay time.Duration) {
+// intN draws a number below n.
+func (f *Faults) intN(n int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.random.IntN(n)
+}
+
+// strike draws which fault, if any, a request meets, and its latency. Wrong
+// bytes are for contents alone.
+func (f *Faults) strike(on string, content bool) (kind string, delay time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.points {
-		if p.on != "" && p.on != on || p.left == 0 {
+		if p.on != "" && p.on != on || p.left == 0 || !content && wrongBytes[p.kind] != nil {
 			continue
 		}
 		if kind != "" && p.kind != "latency" || f.random.Float64() >= p.rate {
@@ -142,7 +172,7 @@ func (s *Service) faulty(on string, h handler) handler {
 		return h
 	}
 	return func(w http.ResponseWriter, r *http.Request) *failure {
-		kind, delay := s.Faults.strike(on)
+		kind, delay := s.Faults.strike(on, !wantsThumbnail(r))
 		if delay > 0 {
 			select {
 			case <-time.After(delay):
@@ -166,6 +196,9 @@ var refusals = map[string]*failure{
 func (s *Service) misbehave(kind string, w http.ResponseWriter, r *http.Request, h handler) *failure {
 	if f := refusals[kind]; f != nil {
 		return f
+	}
+	if wrongBytes[kind] != nil {
+		return s.wrong(kind, w, r, h)
 	}
 	switch kind {
 	case "html":

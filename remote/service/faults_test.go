@@ -1,11 +1,14 @@
 package service_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	mathbits "math/bits"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -18,12 +21,12 @@ import (
 
 // TestFaultsAreParsed, and what is none is refused.
 func TestFaultsAreParsed(t *testing.T) {
-	for _, good := range []string{"throttle=5%", "upload.reset=3", "latency=30ms", "latency=2s@5%", "history.plan=1,token.hang=0.5%", "cut=0"} {
+	for _, good := range []string{"throttle=5%", "upload.reset=3", "latency=30ms", "latency=2s@5%", "history.plan=1,token.hang=0.5%", "cut=0", "flip=1,download.page=2%"} {
 		if _, err := service.ParseFaults(good, 1); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "x", "throttle", "throttle=", "throttle=x%", "none=1", "users.reset=1", "latency=5", "latency=1s@x", "reset=-1", "a.b.c=1"} {
+	for _, bad := range []string{"", "x", "throttle", "throttle=", "throttle=x%", "none=1", "users.reset=1", "latency=5", "latency=1s@x", "reset=-1", "a.b.c=1", "upload.flip=1"} {
 		if _, err := service.ParseFaults(bad, 1); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
@@ -77,6 +80,51 @@ func TestEachFaultIsWhatItSays(t *testing.T) {
 		}
 		s.http.Timeout = 0
 		s.put("a", "works again")
+	}
+}
+
+// TestWrongBytesAreWhatTheySay, in a download's answer of 200, and never in a
+// thumbnail's.
+func TestWrongBytesAreWhatTheySay(t *testing.T) {
+	right := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	for kind, is := range map[string]func(h http.Header, got []byte) bool{
+		"page": func(h http.Header, got []byte) bool {
+			return h.Get("Content-Type") == "text/html" && len(got) == len(right) && bytes.HasPrefix(got, []byte("<html>"))
+		},
+		"gzip": func(h http.Header, got []byte) bool {
+			z, err := gzip.NewReader(bytes.NewReader(got))
+			must(t, err)
+			plain, err := io.ReadAll(z)
+			return h.Get("Content-Encoding") == "gzip" && err == nil && bytes.Equal(plain, right)
+		},
+		"flip": func(_ http.Header, got []byte) bool {
+			bits := 0
+			for i := range min(len(got), len(right)) {
+				bits += mathbits.OnesCount8(got[i] ^ right[i])
+			}
+			return len(got) == len(right) && bits == 1
+		},
+		"swap":   func(_ http.Header, got []byte) bool { return bytes.Equal(got, bytes.ToUpper(right)) },
+		"longer": func(_ http.Header, got []byte) bool { return len(got) > len(right) && bytes.HasPrefix(got, right) },
+	} {
+		faults, err := service.ParseFaults(kind+"=1", uint64(time.Now().UnixNano()))
+		must(t, err)
+		s := serve(t, func(c *service.Config) { c.Faults = faults })
+		s.token = s.appToken()
+		first := s.put("right", string(right))
+		s.put("small", "x")
+		s.put("other", string(bytes.ToUpper(right)))
+		s.get(first, "thumbnail", "true")
+		if n := s.Counts().Faults[kind]; n != 0 {
+			t.Errorf("%s struck a thumbnail", kind)
+		}
+		resp := s.do("GET", "/chatfiles/"+first.UUID, "", "share-secret", first.secret(), "Accept-Encoding", "identity")
+		if got := s.want(200, resp, nil); !is(resp.Header, got) {
+			t.Errorf("%s: %d bytes %.20q…, %v", kind, len(got), got, resp.Header)
+		}
+		if s.get(first) != string(right) {
+			t.Errorf("%s: the next answer is wrong too", kind)
+		}
 	}
 }
 
