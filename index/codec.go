@@ -199,7 +199,8 @@ func encodeEntity(e *entityRecord) []byte {
 		flags |= flagEntityExpired
 	}
 	b = binary.AppendVarint(append(b, flags), e.thumb)
-	return binary.AppendVarint(b, e.renewed)
+	b = binary.AppendVarint(b, e.renewed)
+	return putBytes(b, e.Sums.Bytes())
 }
 
 func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
@@ -215,6 +216,9 @@ func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
 	e.thumb = d.int()
 	if len(d.b) > 0 { // written since entities can be renewed
 		e.renewed = d.int()
+	}
+	if len(d.b) > 0 { // written since blocks have sums
+		e.Sums = entity.ParseSums(d.bytes(), e.Size)
 	}
 	return e, d.err()
 }

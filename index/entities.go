@@ -61,6 +61,9 @@ func (t *tx) putEntity(e entity.Entity, image bool) error {
 		if e.Digest.IsZero() {
 			r.Digest = old.Digest
 		}
+		if e.Sums.IsZero() && r.Digest == old.Digest {
+			r.Sums = old.Sums
+		}
 	}
 	if r.since().IsZero() { // its uuid tells no time
 		r.renewed = time.Now().Unix()
@@ -153,6 +156,23 @@ func (ix *Index) ThumbSize(u entity.UUID) (int64, bool) {
 // SetThumbSize notes the size of the entity's thumbnail in bytes.
 func (ix *Index) SetThumbSize(u entity.UUID, size int64) error {
 	return ix.changeEntity(u, func(r *entityRecord) { r.thumb = size })
+}
+
+// SetDigest notes the digest and the sums of an entity's content, once all of
+// it was here. A digest that is known already stays, and another is EINVAL.
+func (ix *Index) SetDigest(u entity.UUID, d entity.Digest, sums entity.Sums) error {
+	return ix.store.update(func(t *tx) error {
+		r, err := t.entity(u)
+		switch {
+		case err != nil:
+			return err
+		case !r.Digest.IsZero() && r.Digest != d:
+			return syscall.EINVAL
+		}
+		r.Digest, r.Sums = d, sums
+		t.storeEntity(&r)
+		return nil
+	})
 }
 
 // References tells whether an inode's content is this entity.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,12 +89,75 @@ func TestPurgeGoesThroughBatches(t *testing.T) {
 	clean(t, ix)
 }
 
-// TestOlderEntityIsRead has a record from before entities could be renewed.
+// TestOlderEntityIsRead has records from before entities could be renewed, and
+// from before their blocks had sums.
 func TestOlderEntityIsRead(t *testing.T) {
 	e := entityRecord{Entity: newEntity(t, 1), image: true, thumb: 9}
-	b := encodeEntity(&e)
-	got := must[entityRecord](t)(decodeEntity(e.UUID, b[:len(b)-1]))
-	if got != e {
-		t.Errorf("read %+v, want %+v", got, e)
+	for newer := range 3 {
+		b := encodeEntity(&e)
+		got := must[entityRecord](t)(decodeEntity(e.UUID, b[:len(b)-newer]))
+		if got != e {
+			t.Errorf("without the %d newest fields: read %+v, want %+v", newer, got, e)
+		}
 	}
+}
+
+// TestSumsAreKept whatever is put or noted of an entity later, over a remount,
+// and are not taken for another content's.
+func TestSumsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	ix := open(t, dir, byHand)
+	f := touch(t, ix, Root, "f")
+	var h entity.Hasher
+	h.Write(make([]byte, 3*entity.BlockSize))
+	e := newEntity(t, 0)
+	e.Size, e.Digest, e.Sums = h.Size(), h.Digest(), h.Sums()
+	put := func(e entity.Entity) {
+		t.Helper()
+		n := must[Inode](t)(ix.SetContent(f.Ino, Content{Staged: ix.NextStaged(), Size: e.Size}))
+		if ok := must[bool](t)(ix.Uploaded(f.Ino, n.Version, e, false)); !ok {
+			t.Fatal("not committed")
+		}
+	}
+	put(e)
+	lacks := e
+	lacks.Sums = entity.Sums{}
+	put(lacks)
+	lacks.Digest = entity.Digest{}
+	put(lacks)
+	noError(t, ix.SetExpired(e.UUID, true))
+	noError(t, ix.SetThumbSize(e.UUID, 5))
+	noError(t, ix.Close())
+	ix = open(t, dir, byHand)
+	if got := must[entity.Entity](t)(ix.Entity(e.UUID)); got != e {
+		t.Errorf("%+v, want %+v", got, e)
+	}
+	lacks.Digest = entity.Digest{9}
+	put(lacks)
+	if got := must[entity.Entity](t)(ix.Entity(e.UUID)); got != lacks {
+		t.Errorf("another content has the sums of the one before: %+v", got)
+	}
+}
+
+// TestDigestIsNotedOnce: what is known of a content is not replaced by another.
+func TestDigestIsNotedOnce(t *testing.T) {
+	ix := open(t, t.TempDir(), byHand)
+	f := touch(t, ix, Root, "f")
+	var h entity.Hasher
+	h.Write(make([]byte, 3*entity.BlockSize))
+	e := newEntity(t, 0)
+	e.Size = h.Size()
+	n := must[Inode](t)(ix.SetContent(f.Ino, Content{Staged: ix.NextStaged(), Size: e.Size}))
+	must[bool](t)(ix.Uploaded(f.Ino, n.Version, e, false))
+	noError(t, ix.SetDigest(e.UUID, h.Digest(), h.Sums()))
+	if err := ix.SetDigest(e.UUID, entity.Digest{1}, entity.Sums{}); err != syscall.EINVAL {
+		t.Errorf("another digest: %v", err)
+	}
+	if got := must[entity.Entity](t)(ix.Entity(e.UUID)); got.Digest != h.Digest() || got.Sums != h.Sums() || got.Secret != e.Secret {
+		t.Errorf("noted %+v", got)
+	}
+	if err := ix.SetDigest(entity.UUID{1}, entity.Digest{1}, entity.Sums{}); err != syscall.ENOENT {
+		t.Errorf("of no entity: %v", err)
+	}
+	clean(t, ix)
 }

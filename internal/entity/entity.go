@@ -92,6 +92,7 @@ type Entity struct {
 	Secret Secret // none for an unrestricted entity
 	Size   int64  // bytes
 	Digest Digest // zero while unknown
+	Sums   Sums   // of the content's blocks; zero while unknown, and of one block
 }
 
 // Restricted tells whether a download needs the share-secret.

@@ -323,7 +323,7 @@ func (w *sweep) reupload(k index.Known) error {
 	if err != nil {
 		return fmt.Errorf("renew %s: %w", t.describe(users[0]), err)
 	}
-	e.Digest = k.Digest
+	e.Size, e.Digest, e.Sums = k.Size, k.Digest, k.Sums
 	if err := t.Index.Replace(k.UUID, e); err != nil {
 		return err
 	}

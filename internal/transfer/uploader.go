@@ -219,6 +219,7 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 func (t *Transfer) entityFor(ctx context.Context, c *examined, name string) (entity.Entity, error) {
 	known, found, err := t.Index.ByDigest(c.digest, !t.Unrestricted)
 	if err != nil || found && t.lasts(known) {
+		known.Sums = c.sums // an old record may lack them
 		return known.Entity, err
 	}
 	ent, err := t.Remote.Upload(ctx, remote.UploadRequest{Name: name, Size: c.Size, Restricted: !t.Unrestricted,
@@ -231,7 +232,7 @@ func (t *Transfer) entityFor(ctx context.Context, c *examined, name string) (ent
 	if err == nil {
 		t.networkWorks()
 	}
-	ent.Size, ent.Digest = c.Size, c.digest
+	ent.Size, ent.Digest, ent.Sums = c.Size, c.digest, c.sums
 	return ent, err
 }
 
@@ -243,6 +244,7 @@ var pictures = []string{"image/jpeg", "image/png", "image/gif", "image/webp", "i
 type examined struct {
 	index.QueueEntry
 	digest entity.Digest
+	sums   entity.Sums
 	image  bool
 	small  []byte // all of it, if it is small; else it is read again
 }
@@ -250,7 +252,8 @@ type examined struct {
 // smallSize is up to what size, in bytes, a content is sent from memory.
 const smallSize = 64 << 10
 
-// examine reads a staged content: its digest, and whether it is a picture.
+// examine reads a staged content: its digest and sums, and whether it is a
+// picture.
 func (t *Transfer) examine(e index.QueueEntry) (*examined, error) {
 	file, err := t.Blobs.OpenStaged(uint64(e.Staged))
 	if err != nil {
@@ -268,8 +271,8 @@ func (t *Transfer) examine(e index.QueueEntry) (*examined, error) {
 	}
 	piece := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(piece)
-	h, left := sha256.New(), e.Size
-	for left > 0 {
+	var h entity.Hasher
+	for left := e.Size; left > 0; {
 		part := piece[:min(left, pieceSize)]
 		if _, err = io.ReadFull(file, part); err != nil {
 			return nil, c.failed(err)
@@ -280,7 +283,7 @@ func (t *Transfer) examine(e index.QueueEntry) (*examined, error) {
 		h.Write(part)
 		left -= int64(len(part))
 	}
-	c.digest = entity.Digest(h.Sum(nil))
+	c.digest, c.sums = h.Digest(), h.Sums()
 	return c, nil
 }
 
