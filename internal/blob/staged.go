@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -86,11 +87,28 @@ func (s *Store) Rescue(id uint64, name string) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	path = filepath.Join(dir, fmt.Sprintf("%s-%x", name, id))
+	suffix := fmt.Sprintf("-%x", id) // makes it the only one
+	path = filepath.Join(dir, cutName(name, maxName-len(suffix))+suffix)
 	if err := os.Link(s.stagedPath(id), path); err != nil {
 		return "", err
 	}
 	return path, syncDir(dir)
+}
+
+// maxName is the longest name that disks take, in bytes: NAME_MAX.
+const maxName = 255
+
+// cutName cuts a name to at most n bytes, between two characters.
+func cutName(name string, n int) string {
+	if len(name) <= n {
+		return name
+	}
+	for back := range min(utf8.UTFMax, n) {
+		if utf8.RuneStart(name[n-back]) {
+			return name[:n-back]
+		}
+	}
+	return name[:n] // no text
 }
 
 // ListStaged lists the ids of all staged files.
