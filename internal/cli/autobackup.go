@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,8 @@ const copyTime = "20060102T150405Z"
 
 func (p *profile) backupsDir() string { return filepath.Join(p.state, "backups") }
 
-// listCopies lists the automatic backups, the oldest first.
+// listCopies lists the automatic backups, the oldest first, by what the index
+// counted: clocks go wrong.
 func listCopies(dir string) ([]copyFile, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,7 +68,9 @@ func listCopies(dir string) ([]copyFile, error) {
 		c.made = made
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(a, b copyFile) int { return a.made.Compare(b.made) })
+	slices.SortFunc(list, func(a, b copyFile) int {
+		return cmp.Or(cmp.Compare(a.changes, b.changes), a.made.Compare(b.made))
+	})
 	return list, err
 }
 
@@ -116,38 +120,40 @@ func (b *autoBackup) look(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	list = append(list, copyFile{path: path, made: now})
-	for _, c := range thin(list, now) {
+	list = append(list, copyFile{path: path, made: now, changes: changes})
+	for _, c := range thin(list) {
 		err = errors.Join(err, os.Remove(c.path))
 	}
 	return err
 }
 
-// Bounds of what thin keeps.
+// keepHours, keepDays and keepMonths are in how many of them, in which something
+// changed, thin keeps the newest.
 const (
-	keepHours  = 24 * time.Hour
-	keepDays   = 14 * 24 * time.Hour
+	keepHours  = 24
+	keepDays   = 14
 	keepMonths = 12
 )
 
 // thin tells which backups to give up: all but the newest of each of the last
-// 24 hours, 14 days and 12 months, by UTC. list is in the order of time.
-func thin(list []copyFile, now time.Time) (drop []copyFile) {
-	newest := map[string]time.Time{}
-	slots := func(t time.Time) [3]string {
-		return [...]string{t.Format("2006-01-02T15"), t.Format("2006-01-02"), t.Format("2006-01")}
+// 24 hours, 14 days and 12 months, by UTC, that have one. list is in the order
+// of the changes: that is the true one, whatever the clock said, and a clock
+// that was wrong once takes no more than one place.
+func thin(list []copyFile) (drop []copyFile) {
+	bounds := map[string]int{"2006-01-02T15": keepHours, "2006-01-02": keepDays, "2006-01": keepMonths}
+	seen := map[string]map[string]bool{}
+	for layout := range bounds {
+		seen[layout] = map[string]bool{}
 	}
-	for _, c := range list {
-		for _, slot := range slots(c.made.UTC()) {
-			newest[slot] = c.made
+	for _, c := range slices.Backward(list) {
+		keep := false
+		for layout, bound := range bounds {
+			slot := c.made.UTC().Format(layout)
+			if slots := seen[layout]; !slots[slot] && len(slots) < bound {
+				slots[slot], keep = true, true
+			}
 		}
-	}
-	for _, c := range list {
-		slot := slots(c.made.UTC())
-		hour := now.Sub(c.made) < keepHours && newest[slot[0]].Equal(c.made)
-		day := now.Sub(c.made) < keepDays && newest[slot[1]].Equal(c.made)
-		month := c.made.After(now.AddDate(0, -keepMonths, 0)) && newest[slot[2]].Equal(c.made)
-		if !hour && !day && !month {
+		if !keep {
 			drop = append(drop, c)
 		}
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestThinKeepsHoursDaysAndMonths(t *testing.T) {
 		now = start.Add(time.Duration(hour) * time.Hour)
 		list = append(list, copyFile{made: now})
 		gone := map[time.Time]bool{}
-		for _, c := range thin(list, now) {
+		for _, c := range thin(list) {
 			gone[c.made] = true
 		}
 		var left []copyFile
@@ -54,12 +55,33 @@ func hasBetween(list []copyFile, from, to time.Time) bool {
 	return false
 }
 
-func TestThinKeepsWhatIsFromTheFuture(t *testing.T) {
-	now := time.Date(2026, 5, 5, 5, 5, 5, 0, time.UTC)
-	list := []copyFile{{made: now.Add(-time.Hour)}, {made: now.Add(48 * time.Hour)}}
-	if drop := thin(list, now); len(drop) != 0 {
-		t.Errorf("given up: %v", drop)
+// TestClockStepsLoseNoBackup has the clock go wrong for an hour, back and
+// forth: what was there stays, and the newest state does in any case.
+func TestClockStepsLoseNoBackup(t *testing.T) {
+	start := time.Date(2026, 5, 5, 5, 50, 0, 0, time.UTC)
+	for what, step := range map[string]time.Duration{"an hour and a bit back": -70 * time.Minute, "a day back": -24 * time.Hour,
+		"years back": -56 * 365 * 24 * time.Hour, "two years ahead": 2 * 365 * 24 * time.Hour} {
+		var list []copyFile
+		for hour := range 10 * 24 {
+			list = append(list, copyFile{changes: uint64(hour), made: start.Add(time.Duration(hour-240) * time.Hour)})
+			list = without(list, thin(list))
+		}
+		before := len(list)
+		for i, made := range []time.Time{start.Add(step), start.Add(step + time.Hour), start.Add(time.Hour)} {
+			list = append(list, copyFile{changes: uint64(1000 + i), made: made})
+			if drop := thin(list); len(drop) > 0 && drop[0].changes == uint64(1000+i) {
+				t.Errorf("%s: the newest state is given up", what)
+			}
+			list = without(list, thin(list))
+		}
+		if len(list) < before-3 {
+			t.Errorf("%s: %d backups are left of %d", what, len(list), before)
+		}
 	}
+}
+
+func without(list, drop []copyFile) []copyFile {
+	return slices.DeleteFunc(slices.Clone(list), func(c copyFile) bool { return slices.Contains(drop, c) })
 }
 
 func TestAutoBackupIsMadeWhereSomethingChanged(t *testing.T) {
@@ -95,11 +117,15 @@ func TestAutoBackupIsMadeWhereSomethingChanged(t *testing.T) {
 	look(59*time.Minute, 2) // too soon
 	look(time.Minute, 3)
 	look(-24*time.Hour, 3) // a clock that was set back
+	change("d")
+	look(0, 4)
+	change("e")
+	look(time.Minute, 4) // too soon, whatever names of the future are there
 	if err := os.WriteFile(b.dir+"/.new-123", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b.clean()
-	if left, err := os.ReadDir(b.dir); err != nil || len(left) != 3 {
+	if left, err := os.ReadDir(b.dir); err != nil || len(left) != 4 {
 		t.Errorf("%d are left, %v", len(left), err)
 	}
 }
