@@ -106,6 +106,7 @@ func (s *session) interruptedRead(name string) {
 // is resolved: it warns, keeps what is written, and says what waits.
 func TestMountWithoutAnyNetwork(t *testing.T) {
 	t.Parallel()
+	fusetest.NeedsRoot(t, "take the network away from a mount")
 	s := &session{t: t, base: t.TempDir(), Wrap: []string{"unshare", "--net"}, Env: []string{"CHATFS_TOKEN=a-token"},
 		Args: []string{"--remote", "https://files.example/org/app", "--drain-timeout", "100ms"}}
 	s.begin()

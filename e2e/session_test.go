@@ -3,8 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -12,9 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"chatfs/internal/fusetest"
 )
 
 // command is the built chatfs, made once for all tests.
@@ -25,14 +24,12 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	command = filepath.Join(dir, "chatfs")
-	args := []string{"build", "-o", command}
+	var flags []string
 	if raceEnabled {
-		args = append(args, "-race")
+		flags = append(flags, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "chatfs")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-		os.Exit(1)
+	if command, err = fusetest.Command(dir, flags...); err != nil {
+		panic(err)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -50,8 +47,8 @@ type session struct {
 	Env  []string // more than a person has
 	Wrap []string // runs the mount: unshare, say
 
-	proc  *exec.Cmd
-	ended chan error
+	proc  *exec.Cmd     // nil once its end was seen
+	ended chan struct{} // closed at its end
 	mu    sync.Mutex
 	said  strings.Builder
 }
@@ -96,17 +93,18 @@ func (s *session) mount(extra ...string) {
 	if err := s.proc.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	ready, ended := make(chan struct{}), make(chan error, 1)
+	ready, ended := make(chan struct{}), make(chan struct{})
 	s.ended = ended
 	go func(p *exec.Cmd) {
 		s.listen(out, ready)
-		ended <- p.Wait()
+		_ = p.Wait() // its state tells
+		close(ended)
 	}(s.proc)
 	select {
 	case <-ready:
-	case err := <-ended:
-		s.t.Fatalf("the mount ended at once: %v\n%s", err, s.output())
-	case <-time.After(30 * time.Second):
+	case <-ended:
+		s.t.Fatalf("the mount ended at once: %v\n%s", s.proc.ProcessState, s.output())
+	case <-time.After(fusetest.Patience):
 		s.t.Fatalf("the mount does not answer\n%s", s.output())
 	}
 }
@@ -152,14 +150,11 @@ func (s *session) kill() {
 func (s *session) wait() int {
 	s.t.Helper()
 	select {
-	case err := <-s.ended:
-		s.proc, s.ended = nil, nil
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return exit.ExitCode()
-		}
-		return 0
-	case <-time.After(60 * time.Second):
+	case <-s.ended:
+		code := s.proc.ProcessState.ExitCode()
+		s.proc = nil
+		return code
+	case <-time.After(fusetest.Patience):
 		s.t.Fatalf("the mount does not end\n%s", s.output())
 		return -1
 	}
@@ -171,9 +166,8 @@ func (s *session) end() {
 		s.proc.Process.Kill()
 		<-s.ended
 	}
-	// EINVAL: nothing is mounted there.
-	if err := syscall.Unmount(s.Dir, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
-		s.t.Errorf("unmount %s: %v", s.Dir, err)
+	if err := fusetest.Detach(s.Dir); err != nil {
+		s.t.Error(err)
 	}
 	if s.t.Failed() {
 		s.t.Logf("the mount said:\n%s", s.output())
@@ -192,7 +186,7 @@ func (s *session) sh(script string) string {
 }
 
 func (s *session) try(script string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = s.cwd

@@ -5,15 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"chatfs/fs"
+	"chatfs/internal/fusetest"
 	"chatfs/internal/transfer"
 )
 
 // TestOpenHandlesOutliveTheMount ends a mount while a file is open for
 // writing, so that neither FLUSH nor RELEASE ever comes.
 func TestOpenHandlesOutliveTheMount(t *testing.T) {
+	fusetest.NeedsAbort(t)
 	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Settle = time.Hour })
 	for _, name := range []string{"written", "unlinked", "read"} {
 		f.write(name, []byte("before"))
@@ -37,14 +37,12 @@ func TestOpenHandlesOutliveTheMount(t *testing.T) {
 	_, err = read.Read(make([]byte, 1))
 	must(t, err)
 
-	// MNT_FORCE has the kernel drop the connection; then only the name is
-	// left to take away.
-	wantErrno(t, "umount -f", unix.Unmount(f.Dir, unix.MNT_FORCE), unix.EBUSY)
+	fusetest.Abort(t, f.Dir) // then only the name is left to take away
 	f.server.Wait()
 	for _, file := range []*os.File{written, unlinked, read, thumb} {
 		file.Close() // ENOTCONN
 	}
-	must(t, unix.Unmount(f.Dir, unix.MNT_DETACH))
+	must(t, fusetest.Detach(f.Dir))
 	f.closeProfile()
 	if left, err := os.ReadDir(f.state + "/staging"); err != nil || len(left) != 1 {
 		t.Errorf("staging holds %v (%v), want the content of written alone", left, err)

@@ -80,6 +80,7 @@ func TestSignalsDoNotEndAWait(t *testing.T) {
 // TestAbortEndsAWait: who waits for the service holds no mount up whose
 // connection the kernel gave up.
 func TestAbortEndsAWait(t *testing.T) {
+	fusetest.NeedsAbort(t)
 	g := &gate{asked: make(chan struct{}), open: make(chan struct{})}
 	f := newFixture(t, func(c *fs.Config, x *transfer.Config) {
 		g.Remote, x.Remote, x.Prefetch = x.Remote, g, 0
@@ -91,7 +92,7 @@ func TestAbortEndsAWait(t *testing.T) {
 	done := make(chan error)
 	go func() { _, err := os.ReadFile(f.path("f")); done <- err }()
 	<-g.asked
-	wantErrno(t, "umount -f", unix.Unmount(f.Dir, unix.MNT_FORCE), unix.EBUSY)
+	fusetest.Abort(t, f.Dir)
 	if err := <-done; !errors.Is(err, unix.ECONNABORTED) && !errors.Is(err, unix.ENOTCONN) {
 		t.Errorf("read: %v", err)
 	}
@@ -105,7 +106,7 @@ func TestAbortEndsAWait(t *testing.T) {
 			return errors.New("a read is waited for")
 		}
 	})
-	must(t, unix.Unmount(f.Dir, unix.MNT_DETACH))
+	must(t, fusetest.Detach(f.Dir))
 	f.closeProfile()
 }
 

@@ -153,7 +153,7 @@ func (m *model) mknod(t *rapid.T) {
 
 func (m *model) chown(t *rapid.T) {
 	if os.Getuid() != 0 {
-		return
+		return // chown is root's
 	}
 	ids := []int{-1, 0, 1, 65534}
 	n, uid, gid := name(t, "name"), rapid.SampledFrom(ids).Draw(t, "uid"), rapid.SampledFrom(ids).Draw(t, "gid")

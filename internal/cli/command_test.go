@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"chatfs/internal/fusetest"
 )
 
@@ -28,9 +26,8 @@ func TestMain(m *testing.M) {
 	if err := os.Chmod(dir, 0o755); err != nil { // another user runs it too
 		panic(err)
 	}
-	command = filepath.Join(dir, "chatfs")
-	if out, err := exec.Command("go", "build", "-o", command, "chatfs").CombinedOutput(); err != nil {
-		panic(string(out))
+	if command, err = fusetest.Command(dir); err != nil {
+		panic(err)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -148,7 +145,9 @@ func (p *place) mount(args ...string) *running {
 func (r *running) kill() {
 	_ = r.cmd.Process.Kill()
 	<-r.end
-	_ = unix.Unmount(r.p.dir, unix.MNT_DETACH)
+	if err := fusetest.Detach(r.p.dir); err != nil {
+		r.p.t.Error(err)
+	}
 }
 
 // wait waits for the end and wants this exit code and these words.
@@ -156,7 +155,7 @@ func (r *running) wait(code int, words string) {
 	r.p.t.Helper()
 	select {
 	case <-r.end:
-	case <-time.After(time.Minute):
+	case <-time.After(fusetest.Patience):
 		r.p.t.Fatalf("no end: %s", r.said.String())
 	}
 	if got := r.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(r.said.String(), words) {

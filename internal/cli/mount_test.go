@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"chatfs/internal/fusetest"
 )
 
 func (p *place) put(name, text string) {
@@ -119,7 +121,7 @@ func TestUnmountFromOutsideEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	p := withToken(newPlace(t))
 	r := p.mount(offline...)
-	if err := unix.Unmount(p.dir, 0); err != nil {
+	if err := fusetest.Unmount(p.dir); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(ok, "unmounted from outside")
