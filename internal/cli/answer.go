@@ -61,10 +61,23 @@ func (s *session) answerSync(ctx context.Context, retry bool, send func(control.
 		last = time.Now()
 		_ = send(control.Event{Line: progressLine(p)}) // ctx ends if they left
 	})
-	if err != nil {
+	switch {
+	case err != nil && s.ending.Load():
+		return s.waitForEnd(ctx)
+	case err != nil:
 		return fmt.Errorf("uploads: %w", err)
 	}
 	return s.remains().err()
+}
+
+// waitForEnd is the session's outcome, once it has ended.
+func (s *session) waitForEnd(ctx context.Context) error {
+	select {
+	case <-s.ended:
+		return s.outcome
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // retryFailed makes failed uploads wait again.

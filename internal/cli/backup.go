@@ -58,7 +58,7 @@ func (t *target) backup(cmd *cobra.Command, path string, keys *keyFlags) error {
 	}
 	err = writePrivate(path, func(w io.Writer) error {
 		return writeArchive(w, service, seals, func(w io.Writer) error {
-			err := t.ask(cmd, control.Request{Op: control.OpBackup}, func(e control.Event) error {
+			err := t.ask(cmd.Context(), control.Request{Op: control.OpBackup}, func(e control.Event) error {
 				_, err := w.Write(e.Data)
 				return err
 			})

@@ -102,7 +102,7 @@ func TestBadMountpoint(t *testing.T) {
 	p.expect(mountpoint, "is mounted already, by proc", "mount", "/proc")
 	p.expect(mountpoint, "must not hold each other", "mount", p.dir, "--state-dir", p.dir+"/state")
 	p.expect(notMounted, "nothing is mounted at", "umount", p.dir)
-	p.expect(notMounted, "nothing is mounted", "status")
+	p.expect(notMounted, "nothing is mounted", "status", "--profile", "none")
 	p.expect(notMounted, "not mounted", "sync")
 }
 

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	"chatfs/fs"
 	"chatfs/internal/transfer"
 )
 
@@ -19,14 +17,11 @@ import (
 // umount or a fusermount3 -u; then it finishes the uploads, in bounds, and
 // closes everything. Its error tells what is left.
 func (s *session) serve(ctx context.Context) error {
-	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	unmounted := make(chan struct{})
-	go func() { s.server.Load().Wait(); close(unmounted) }() // ends with the mount
+	signals, release := endSignals()
+	defer release()
 	s.sayReady()
 	select {
-	case <-unmounted:
+	case <-s.unmounted:
 		s.say("unmounted from outside")
 	case sig := <-signals:
 		s.say("%s: unmounting", sig)
@@ -34,9 +29,10 @@ func (s *session) serve(ctx context.Context) error {
 		s.say("%s: unmounting", reason)
 	case <-ctx.Done():
 	}
+	s.ending.Store(true)
 	hurry, done := s.hurry(signals)
 	defer done()
-	left := s.end(hurry, unmounted)
+	left := s.end(hurry)
 	s.outcome = left.err()
 	if err := s.close(); err != nil {
 		return errors.Join(err, s.outcome)
@@ -45,20 +41,24 @@ func (s *session) serve(ctx context.Context) error {
 }
 
 // hurry is a context that a second signal or request ends; a third ends the
-// process there and then, for a close that hangs.
+// process there and then, for a close that hangs. A SIGHUP asks for no hurry:
+// a terminal that is closed sends it more than once.
 func (s *session) hurry(signals <-chan os.Signal) (context.Context, func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.drainTimeout)
 	over := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		for asked := 0; ; asked++ {
+		for asked := 0; ; {
 			select {
-			case <-signals:
+			case sig := <-signals:
+				if sig == syscall.SIGHUP {
+					continue
+				}
 			case <-s.stop:
 			case <-over:
 				return
 			}
-			if asked > 0 {
+			if asked++; asked > 1 {
 				os.Exit(exitWaiting)
 			}
 			s.say("leaving at once")
@@ -69,8 +69,8 @@ func (s *session) hurry(signals <-chan os.Signal) (context.Context, func()) {
 }
 
 // end unmounts, and uploads what can be until ctx ends.
-func (s *session) end(ctx context.Context, unmounted <-chan struct{}) remains {
-	s.unmount(ctx, unmounted)
+func (s *session) end(ctx context.Context) remains {
+	s.unmount(ctx)
 	if ctx.Err() == nil {
 		err := s.transfer.Drain(ctx, s.showProgress())
 		if err != nil && ctx.Err() == nil {
@@ -82,36 +82,64 @@ func (s *session) end(ctx context.Context, unmounted <-chan struct{}) remains {
 
 // unmount takes the tree down. If somebody uses it, it vanishes from the
 // directory at once, and they have until ctx ends to close what they have
-// open.
-func (s *session) unmount(ctx context.Context, unmounted <-chan struct{}) {
+// open. Copies of the mount that others made, by a bind or in a mount
+// namespace of their own, are not waited for: they end with the process.
+func (s *session) unmount(ctx context.Context) {
+	if err := s.takeDown(); err != nil {
+		s.say("can't unmount %s: %v", s.mountpoint, err)
+	}
 	select {
-	case <-unmounted:
+	case <-s.unmounted:
 		return
-	default:
+	case <-ctx.Done():
+		return
+	case <-time.After(copyPatience):
 	}
-	if err := s.server.Load().Unmount(); err != nil {
-		s.say("%s is in use%s: it vanishes now, and closes when they do", s.mountpoint, usersOf(s.mountpoint))
-		if err := detach(s.mountpoint); err != nil && !errors.Is(err, unix.EINVAL) {
-			s.say("can't unmount %s: %v", s.mountpoint, err)
-		}
+	if copies := copiesOf(s.device); len(copies) > 0 {
+		s.say("%s is mounted elsewhere too, %s: that ends with this process", s.mountpoint, strings.Join(copies, ", "))
+		return
 	}
 	select {
-	case <-unmounted:
+	case <-s.unmounted:
 	case <-ctx.Done():
 	}
 }
 
-// unmountForGood is for a session that ends before or after serve: whatever
-// is still mounted is detached.
-func (s *session) unmountForGood(server *fs.Server) error {
-	m, err := mountAt(s.mountpoint)
-	if err != nil || m == nil || m.FSType != "fuse.chatfs" {
-		return err
-	}
-	if server.Unmount() == nil {
+// copyPatience is what the kernel has to end a connection whose last mount is
+// gone, before somebody is looked for who holds it.
+const copyPatience = 200 * time.Millisecond
+
+// takeDown removes the mount from its directory: for good if nobody uses it,
+// else out of sight. A later mount at the same place is left alone.
+func (s *session) takeDown() error {
+	if !s.isMounted() {
 		return nil
 	}
+	for pause := time.Millisecond; pause < busyPatience; pause *= 2 {
+		if unmount(s.mountpoint) == nil {
+			return nil
+		}
+		time.Sleep(pause)
+	}
+	s.say("%s is in use%s: it vanishes now, and closes when they do", s.mountpoint, usersOf(s.mountpoint))
 	return detach(s.mountpoint)
+}
+
+// busyPatience is what a program that has just ended has to let go of the
+// tree: twice this at most.
+const busyPatience = 200 * time.Millisecond
+
+// isMounted tells whether what is mounted at the mount point is this
+// session's. The kernel gives its device number to another mount once all is
+// unmounted.
+func (s *session) isMounted() bool {
+	select {
+	case <-s.unmounted:
+		return false
+	default:
+	}
+	m, err := mountAt(s.mountpoint)
+	return err == nil && m != nil && deviceOf(m) == s.device
 }
 
 // say tells a person, and whoever asked for the end.

@@ -3,9 +3,11 @@ package cli
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 )
 
@@ -37,7 +39,7 @@ func checkFUSE(allowOther bool) error {
 	if allowOther && !userAllowOther() {
 		return fail(exitFUSE, "--allow-other needs the line user_allow_other in %s", fuseConf)
 	}
-	return nil
+	return checkUnmount()
 }
 
 // userAllowOther tells whether fuse.conf lets users share their mounts.
@@ -53,4 +55,49 @@ func userAllowOther() bool {
 		}
 	}
 	return false
+}
+
+// mtab is where fusermount3 looks for what it is to unmount.
+const mtab = "/etc/mtab"
+
+// checkUnmount refuses what a user could mount and never unmount.
+func checkUnmount() error {
+	if _, err := os.Stat(mtab); errors.Is(err, fs.ErrNotExist) {
+		return fail(exitFUSE, "%s is missing, without which fusermount3 could not unmount the tree: sudo ln -s /proc/self/mounts %s", mtab, mtab)
+	}
+	return nil
+}
+
+// capSysAdmin is the number of the right to mount: capabilities(7).
+const capSysAdmin = 21
+
+// mountError is a mount's failure for a person. go-fuse has nothing of
+// fusermount3 but its wait status; its words are on stderr already.
+func mountError(mountpoint string, err error) error {
+	if strings.Contains(err.Error(), "exited with code") {
+		return fmt.Errorf("fusermount3 did not mount %s%s", mountpoint, whyNoMount())
+	}
+	return fmt.Errorf("%w%s", err, whyNoMount())
+}
+
+// whyNoMount says what may have kept the kernel from mounting, to follow the
+// error; "" if there is nothing to see.
+func whyNoMount() string {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return ""
+	}
+	fields := make(map[string]string)
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		fields[name] = strings.TrimSpace(value)
+	}
+	rights, err := strconv.ParseUint(fields["CapBnd"], 16, 64)
+	switch {
+	case err == nil && rights&(1<<capSysAdmin) == 0:
+		return " (nobody may mount in here: a container needs --device /dev/fuse --cap-add SYS_ADMIN)"
+	case os.Geteuid() != 0 && fields["NoNewPrivs"] == "1":
+		return " (this process may gain no rights, so fusermount3 can't mount: a container must not set no-new-privileges)"
+	}
+	return ""
 }

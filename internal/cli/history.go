@@ -139,7 +139,7 @@ func pick(list []oldVersion, path string, nth int) (oldVersion, error) {
 
 // history asks the process, or does the work if there is none.
 func (t *target) history(cmd *cobra.Command, r control.Request) (list []oldVersion, err error) {
-	err = t.ask(cmd, r, func(e control.Event) error { return json.Unmarshal(e.Status, &list) })
+	err = t.ask(cmd.Context(), r, func(e control.Event) error { return json.Unmarshal(e.Status, &list) })
 	if exitCode(err) != exitNotMounted {
 		return list, err
 	}

@@ -40,7 +40,7 @@ func TestKeptFileNeedsNoService(t *testing.T) {
 		Retention string
 	}
 	fusetest.Eventually(t, "the file is pinned", func() error {
-		out, _ := p.run("status", "--json")
+		out, _ := p.run("status", "--json", p.dir)
 		if err := json.Unmarshal([]byte(out), &report); err != nil || report.Pinned == 0 {
 			return errors.Join(err, errors.New(out))
 		}
@@ -57,7 +57,7 @@ func TestKeptFileNeedsNoService(t *testing.T) {
 	if err := os.RemoveAll(p.path("cache")); err != nil {
 		t.Fatal(err)
 	}
-	p.expect(ok, "pinned", "status")
+	p.expect(ok, "pinned", "status", "--profile", "demo-chatfs")
 	r = p.mount("--remote", away, "--keep", "none")
 	p.want("a.txt", "hello")
 	r.signal(syscall.SIGINT)

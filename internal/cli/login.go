@@ -11,7 +11,6 @@ import (
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 )
 
 func newLogin() *cobra.Command {
@@ -113,23 +112,6 @@ func readLine(in *bufio.Reader) (string, error) {
 		err = nil
 	}
 	return line, err
-}
-
-// hideInput stops a terminal's echo until restore.
-func hideInput(in io.Reader) (restore func()) {
-	f, ok := in.(*os.File)
-	if !ok {
-		return func() {}
-	}
-	fd := int(f.Fd())
-	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return func() {} // no terminal
-	}
-	quiet := *old
-	quiet.Lflag &^= unix.ECHO
-	_ = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }
 }
 
 // storeLogin writes the address and the credentials that were used, 0600,

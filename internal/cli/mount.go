@@ -118,6 +118,7 @@ func (o *mountOptions) check() error {
 }
 
 func runMount(cmd *cobra.Command, o *mountOptions, dir string) error {
+	outliveReaders()
 	set, err := loadSettings(cmd)
 	if err != nil {
 		return err
@@ -125,20 +126,33 @@ func runMount(cmd *cobra.Command, o *mountOptions, dir string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if err := o.makeDir(dir, cmd.ErrOrStderr()); err != nil {
-		return err
-	}
-	if o.daemon && !isDaemon() {
-		return startDaemon(cmd, o, dir, set)
-	}
-	s, err := openSession(cmd, o, dir, set)
+	made, err := o.makeDir(dir, cmd.ErrOrStderr())
 	if err != nil {
-		if isDaemon() {
-			tellParent(readiness{Error: err.Error(), Code: exitCode(err)})
-		}
 		return err
+	}
+	s, err := o.start(cmd, dir, set)
+	switch {
+	case err != nil && made:
+		return errors.Join(err, os.Remove(dir))
+	case err != nil:
+		return err
+	case s == nil: // it goes on in the background
+		return nil
 	}
 	return s.serve(cmd.Context())
+}
+
+// start mounts the tree, in this process or in one in the background, of
+// which there is no session here.
+func (o *mountOptions) start(cmd *cobra.Command, dir string, set *settings) (*session, error) {
+	if o.daemon && !isDaemon() {
+		return nil, startDaemon(cmd, o, dir, set)
+	}
+	s, err := openSession(cmd, o, dir, set)
+	if err != nil && isDaemon() {
+		tellParent(readiness{Error: err.Error(), Code: exitCode(err)})
+	}
+	return s, err
 }
 
 // serviceRetention is how long services keep files, unless a contract says
@@ -156,20 +170,21 @@ func (o *mountOptions) keepsFor() time.Duration {
 	return serviceRetention
 }
 
-// makeDir makes the mount point, but none of its parents, if that is wanted.
-func (o *mountOptions) makeDir(dir string, say io.Writer) error {
+// makeDir makes the mount point, but none of its parents, if that is wanted,
+// and tells whether it did.
+func (o *mountOptions) makeDir(dir string, say io.Writer) (made bool, err error) {
 	if !o.mkdir {
-		return nil
+		return false, nil
 	}
-	err := os.Mkdir(dir, 0o755)
+	err = os.Mkdir(dir, 0o755)
 	switch {
 	case errors.Is(err, os.ErrExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return fail(exitMountpoint, "mount point: %w", err)
+		return false, fail(exitMountpoint, "mount point: %w", err)
 	}
 	fmt.Fprintf(say, "chatfs: made the directory %s\n", dir)
-	return nil
+	return true, nil
 }
 
 // fsConfig is the tree's configuration.

@@ -58,6 +58,9 @@ func TestSecondMountIsToldOfTheFirst(t *testing.T) {
 	other := p.path("other")
 	p.expect(inUse, "process "+fmt.Sprint(r.cmd.Process.Pid)+" (mounted at "+p.dir+")",
 		append([]string{"mount", "--mkdir", other}, offline...)...)
+	if err := os.Mkdir(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	p.expect(inUse, "is in use by", "check", "--profile", "org-app")
 	p.expect(inUse, "is in use by", append([]string{"mount", "--daemon", other}, offline...)...)
 	r.signal(syscall.SIGTERM)

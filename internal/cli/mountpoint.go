@@ -80,17 +80,6 @@ func resolveDead(abs string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
-// mountAt is the topmost mount at path; nil if there is none.
-func mountAt(path string) (*mountinfo.Info, error) {
-	all, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
-		return i.Mountpoint != path, false
-	})
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return all[len(all)-1], nil
-}
-
 // askBounded asks a mount for its space, at most for askTimeout: then it is
 // ETIMEDOUT, and the question goes on in its own goroutine until the kernel
 // answers it, since statfs(2) can't be called off.
@@ -113,7 +102,7 @@ func isDead(path string) bool { return errors.Is(askBounded(path), unix.ENOTCONN
 
 func alreadyMounted(path string, m *mountinfo.Info, answer error) error {
 	what := m.FSType + " (" + m.Source + ")"
-	if m.FSType == "fuse.chatfs" {
+	if m.FSType == fuseType {
 		what = "chatfs (" + m.Source + ")"
 	}
 	if answer != nil {
@@ -138,14 +127,6 @@ func checkEmpty(path string) error {
 		return fail(exitMountpoint, "mount point %s is not empty: it holds %s, which the mount would hide", path, names[0])
 	}
 	return nil
-}
-
-// detach takes a mount out of the tree at once; who uses it may go on.
-func detach(path string) error {
-	if os.Geteuid() == 0 {
-		return unix.Unmount(path, unix.MNT_DETACH)
-	}
-	return fusermount("-u", "-z", path)
 }
 
 // fusermount runs fusermount3; its own words are the error.

@@ -60,7 +60,7 @@ func (p profileFlags) resolve(base string) (*profile, error) {
 		r.cache = filepath.Join(r.state, "cache")
 	}
 	if r.cache == "" {
-		r.cache = filepath.Join(xdg.CacheHome, "chatfs", name)
+		r.cache = filepath.Join(cacheRoot(), name)
 	}
 	if r.state == "" {
 		r.state = filepath.Join(stateRoot(), name)
@@ -72,6 +72,8 @@ func (p profileFlags) resolve(base string) (*profile, error) {
 }
 
 func stateRoot() string { return filepath.Join(xdg.StateHome, "chatfs") }
+
+func cacheRoot() string { return filepath.Join(xdg.CacheHome, "chatfs") }
 
 func profileOf(base string) string {
 	u, err := url.Parse(base)

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,8 +32,9 @@ func notePath(mountpoint string) string {
 	return filepath.Join(notesDir(), hex.EncodeToString(sum[:8])+".json")
 }
 
-// register writes the note of a mount; forget removes it. A note that a
-// crash leaves is harmless: nobody answers at its socket.
+// register writes the note of a mount; forget removes it, unless a later
+// mount at the same place has written its own. A note that a crash leaves is
+// harmless: nobody answers at its socket.
 func register(mountpoint string, p *profile) (forget func() error, err error) {
 	if err := os.MkdirAll(notesDir(), 0o700); err != nil {
 		return nil, err
@@ -43,7 +47,13 @@ func register(mountpoint string, p *profile) (forget func() error, err error) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return nil, err
 	}
-	return func() error { return os.Remove(path) }, nil
+	return func() error {
+		now, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.Equal(now, text) {
+			return nil
+		}
+		return os.Remove(path)
+	}, nil
 }
 
 func readNote(path string) (note, error) {
@@ -66,12 +76,12 @@ type target struct {
 // findTarget finds it. Without a directory and a profile, and with one tree
 // mounted, it is that tree.
 func findTarget(cmd *cobra.Command, o *mountOptions, args []string) (*target, error) {
-	set, err := loadSettings(cmd)
-	if err != nil {
-		return nil, err
-	}
 	if len(args) == 1 {
 		return targetOfDir(args[0])
+	}
+	set, err := loadSettingsAnyway(cmd)
+	if err != nil {
+		return nil, err
 	}
 	p, err := o.chooseProfile(set)
 	if err != nil {
@@ -163,8 +173,8 @@ func onlyNote() *note {
 func answers(stateDir string) bool { return control.Answers(stateDir) }
 
 // ask sends a request to the target's process.
-func (t *target) ask(cmd *cobra.Command, r control.Request, event func(control.Event) error) error {
-	err := control.Ask(cmd.Context(), t.profile.state, r, event)
+func (t *target) ask(ctx context.Context, r control.Request, event func(control.Event) error) error {
+	err := control.Ask(ctx, t.profile.state, r, event)
 	var told *control.RemoteError
 	switch {
 	case errors.Is(err, control.ErrNobody):

@@ -16,6 +16,9 @@ import (
 // A report is what chatfs status shows.
 type report struct {
 	Mountpoint string       `json:"mountpoint,omitempty"` // "" while not mounted
+	Dead       bool         `json:"dead,omitempty"`       // its process was killed, and the mount is left
+	Ending     bool         `json:"ending,omitempty"`     // unmounted, and finishing its uploads
+	Problem    string       `json:"problem,omitempty"`    // why no more is told
 	PID        int          `json:"pid,omitempty"`
 	Since      time.Time    `json:"since,omitzero"`
 	Profile    string       `json:"profile"`
@@ -56,6 +59,7 @@ func (s *session) report() (*report, error) {
 	r := &report{Mountpoint: s.mountpoint, PID: os.Getpid(), Since: s.started, Profile: s.profile.name,
 		StateDir: s.profile.state, CacheDir: s.profile.cache, Service: s.service.name, Address: s.service.base,
 		Close: s.options.close.value, CacheLimit: int64(s.options.cacheSize)}
+	r.Ending = s.ending.Load()
 	ahead := s.transfer.PrefetchStats()
 	r.Prefetch = &ahead
 	err := r.count(s.index, func(e index.QueueEntry) (state, reason string) {
@@ -130,12 +134,28 @@ func pathOf(x *index.Index, ino index.Ino) string {
 	return strings.TrimPrefix(paths[0], "/")
 }
 
+// headline says which tree it is, and how it is.
+func (r *report) headline() string {
+	since := time.Since(r.Since).Round(time.Second)
+	switch {
+	case r.Mountpoint == "":
+		return fmt.Sprintf("profile %s: not mounted", r.Profile)
+	case r.Dead:
+		return fmt.Sprintf("%s: dead, its process was killed: mount it again, or clear it with chatfs umount %s", r.Mountpoint, r.Mountpoint)
+	case r.Ending:
+		return fmt.Sprintf("%s: unmounted after %s, process %d finishes its uploads", r.Mountpoint, since, r.PID)
+	case r.Problem != "":
+		return fmt.Sprintf("%s: mounted from %s", r.Mountpoint, r.Service)
+	}
+	return fmt.Sprintf("%s: mounted for %s by process %d, close means %s", r.Mountpoint, since, r.PID, r.Close)
+}
+
 // print writes the report for a person.
 func (r *report) print(w io.Writer) {
-	if r.Mountpoint != "" {
-		fmt.Fprintf(w, "%s: mounted for %s by process %d, close means %s\n", r.Mountpoint, time.Since(r.Since).Round(time.Second), r.PID, r.Close)
-	} else {
-		fmt.Fprintf(w, "profile %s: not mounted\n", r.Profile)
+	fmt.Fprintln(w, r.headline())
+	if r.Problem != "" {
+		fmt.Fprintf(w, "  problem   %s\n", r.Problem)
+		return
 	}
 	service := r.Service
 	if r.Address != "" && r.Address != service {

@@ -23,9 +23,9 @@ func newRoot() *cobra.Command {
 uploaded, what was uploaded is a readable file, and a picture has its
 thumbnail beside it. Without an account it runs a service of its own.
 
-Every flag is also a variable CHATFS_<FLAG> (CHATFS_CACHE_SIZE for
---cache-size) and a key of the configuration file; a flag goes before a
-variable, a variable before the file.`,
+Every flag of chatfs mount is also a variable CHATFS_<FLAG> (CHATFS_CACHE_SIZE
+for --cache-size) and a key of the configuration file; a flag goes before a
+variable, a variable before the file. Those of chatfs serve are variables too.`,
 		Args:              cobra.ArbitraryArgs,
 		RunE:              unknownCommand,
 		SilenceErrors:     true,

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -108,7 +105,8 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	outliveReaders()
+	signals, stop := endSignals()
 	defer stop()
 	s, err := service.Start(conf)
 	if err != nil {
@@ -116,7 +114,10 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	}
 	id, _ := s.Credentials()
 	fmt.Fprintf(cmd.OutOrStdout(), "Serving %s\n  client id %s (its secret is in %s)\n  stop      Ctrl-C\n", s.Base(), id, filepath.Join(o.data, credentialsFile))
-	<-ctx.Done()
+	select {
+	case <-signals:
+	case <-cmd.Context().Done():
+	}
 	stop() // a second signal ends at once
 	grace, cancel := context.WithTimeout(context.Background(), shutdownPatience)
 	defer cancel()

@@ -28,6 +28,8 @@ type session struct {
 	out        io.Writer // all else that a person reads
 	log        *logrus.Logger
 	mountpoint string
+	device     device        // of the tree, once it is mounted
+	unmounted  chan struct{} // closed when no copy of the mount is left
 	started    time.Time
 
 	profile   *profile
@@ -40,6 +42,7 @@ type session struct {
 	control   *control.Server
 
 	stop    chan string   // asks serve to end, with the reason
+	ending  atomic.Bool   // the tree is being unmounted, or is
 	ended   chan struct{} // closed once outcome stands
 	outcome error
 	lines   lineFeed // progress of the end, for chatfs umount
@@ -51,7 +54,7 @@ type session struct {
 // nothing stays open or mounted.
 func openSession(cmd *cobra.Command, o *mountOptions, dir string, set *settings) (_ *session, err error) {
 	s := &session{options: o, stdout: cmd.OutOrStdout(), out: cmd.ErrOrStderr(), started: time.Now(),
-		stop: make(chan string, 1), ended: make(chan struct{})}
+		unmounted: make(chan struct{}), stop: make(chan string, 1), ended: make(chan struct{})}
 	if o.debug {
 		o.logLevel.value = "debug"
 	}
@@ -246,11 +249,16 @@ func (s *session) openTransfer() error {
 func (s *session) mount() error {
 	server, err := fs.Mount(s.mountpoint, s.fsConfig(s.options))
 	if err != nil {
-		return fail(exitFUSE, "%w", err)
+		return fail(exitFUSE, "%w", mountError(s.mountpoint, err))
 	}
 	s.server.Store(server)
-	s.onClose(func() error { return s.unmountForGood(server) })
-	return nil
+	go func() { server.Wait(); close(s.unmounted) }() // ends with the mount
+	m, err := mountAt(s.mountpoint)
+	if m != nil {
+		s.device = deviceOf(m)
+	}
+	s.onClose(s.takeDown)
+	return err
 }
 
 // openControl answers chatfs status, sync and umount from now on.

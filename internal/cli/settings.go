@@ -46,20 +46,39 @@ func configPath() string {
 // loadSettings reads the environment and the configuration file and sets the
 // command's flags from them that the command line left alone.
 func loadSettings(cmd *cobra.Command) (*settings, error) {
-	s := &settings{origins: make(map[string]string), path: configPath()}
-	known := knownKeys(cmd.Root())
-	fromFile, err := readConfigFile(s.path, known)
-	if err != nil {
-		return nil, err
+	s, problem, err := readSettings(cmd)
+	if problem != nil {
+		return nil, problem
+	}
+	return s, err
+}
+
+// loadSettingsAnyway is loadSettings for commands about a tree that is
+// mounted already: what is wrong with the configuration file is a warning.
+func loadSettingsAnyway(cmd *cobra.Command) (*settings, error) {
+	s, problem, err := readSettings(cmd)
+	if problem != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "chatfs: warning: %v\n", problem)
+	}
+	return s, err
+}
+
+// readSettings answers what is wrong with the file as problem; the settings
+// have then what is right in it.
+func readSettings(cmd *cobra.Command) (s *settings, problem, err error) {
+	s = &settings{origins: make(map[string]string), path: configPath()}
+	known := settingKeys(cmd.Root())
+	fromFile, problem := readConfigFile(s.path, known)
+	if cmd.Name() == "serve" { // run by units and containers, as mount is
+		addFlags(known, cmd)
 	}
 	s.layers = []layer{{"the environment", readEnvironment(known)}, {s.path, fromFile}}
-	var failed error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if err := s.apply(f); err != nil && failed == nil {
-			failed = err
+		if e := s.apply(f); e != nil && err == nil {
+			err = e
 		}
 	})
-	return s, failed
+	return s, problem, err
 }
 
 // apply sets a flag that the command line left alone from the highest layer
@@ -101,17 +120,24 @@ func asTexts(v any, f *pflag.Flag) []string {
 	return []string{fmt.Sprint(v)}
 }
 
-// knownKeys are the flags of all subcommands, and the credentials' keys.
-func knownKeys(root *cobra.Command) map[string]bool {
+// settingKeys are the flags of mount and the credentials' keys. What other
+// commands are asked to do, to repair or to replace, is no setting: it is said
+// each time. A flag of theirs that has the name of one of mount's means the same.
+func settingKeys(root *cobra.Command) map[string]bool {
 	known := make(map[string]bool)
 	for _, c := range root.Commands() {
-		c.LocalFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		if c.Name() == "mount" {
+			addFlags(known, c)
+		}
 	}
 	for _, k := range credentialKeys {
 		known[k] = true
 	}
-	delete(known, "help")
 	return known
+}
+
+func addFlags(known map[string]bool, cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = f.Name != "help" })
 }
 
 func readEnvironment(known map[string]bool) map[string]any {
@@ -132,8 +158,9 @@ func readEnvironment(known map[string]bool) map[string]any {
 	return k.All()
 }
 
-// readConfigFile reads the file; none is an empty one. A key that no flag
-// has, and credentials that others may read, are errors.
+// readConfigFile reads the file; none is an empty one. A key that no setting
+// has, and credentials that others may read, are errors, beside the values
+// that are right.
 func readConfigFile(path string, known map[string]bool) (map[string]any, error) {
 	k := koanf.New("\x00")
 	err := k.Load(file.Provider(path), toml.Parser())
@@ -144,12 +171,14 @@ func readConfigFile(path string, known map[string]bool) (map[string]any, error) 
 		return nil, fail(exitUsage, "configuration file %s: %w", path, err)
 	}
 	values := k.All()
+	err = checkPrivate(path, values)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !known[key] {
-			return nil, fail(exitUsage, "configuration file %s: no setting is called %q (chatfs config lists them)", path, key)
+			err = fail(exitUsage, "configuration file %s: no setting is called %q (chatfs config lists them)", path, key)
+			delete(values, key)
 		}
 	}
-	return values, checkPrivate(path, values)
+	return values, err
 }
 
 // checkPrivate refuses a file with credentials that other users may read.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,23 +23,16 @@ func newStatus() *cobra.Command {
 	o, asJSON := &mountOptions{}, false
 	cmd := &cobra.Command{
 		Use:   "status [DIR]",
-		Short: "Show a tree's service, queue, failures and cache",
+		Short: "Show the trees' services, queues, failures and caches",
 		Long: `Show what a mounted tree does: its service, what waits for upload, what failed
-and why, and its cache. Without DIR it is the tree of the profile, or the only
-one that is mounted. A profile that is not mounted is read from the disk.
+and why, and its cache. A profile that is not mounted is read from the disk.
+Without DIR and --profile it is every tree that is mounted, and every profile
+that has files waiting for their upload or failed; --json prints a list then.
 
 Exit code: 0, or 9 if some files could not be uploaded.`,
 		Args: atMostOneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := findTarget(cmd, o, args)
-			if err != nil {
-				return err
-			}
-			r, err := t.status(cmd)
-			if err != nil {
-				return err
-			}
-			return r.show(cmd.OutOrStdout(), asJSON)
+			return showStatus(cmd, o, args, asJSON)
 		},
 	}
 	o.profile.register(cmd.Flags())
@@ -46,22 +40,51 @@ Exit code: 0, or 9 if some files could not be uploaded.`,
 	return cmd
 }
 
+// showStatus is chatfs status: of one tree, or of all.
+func showStatus(cmd *cobra.Command, o *mountOptions, args []string, asJSON bool) error {
+	t, err := findTarget(cmd, o, args)
+	if err != nil {
+		return err
+	}
+	one := len(args) == 1 || o.profile.name != "" || o.profile.stateDir != ""
+	var all []*report
+	if !one {
+		if all, err = allReports(cmd); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		r, err := t.status(cmd)
+		if err != nil {
+			return err
+		}
+		all = []*report{r}
+	}
+	return show(cmd.OutOrStdout(), all, asJSON, one)
+}
+
 // status asks the process, or reads the profile if there is none.
 func (t *target) status(cmd *cobra.Command) (*report, error) {
-	var r report
-	err := t.ask(cmd, control.Request{Op: control.OpStatus}, func(e control.Event) error {
-		return json.Unmarshal(e.Status, &r)
-	})
-	if err == nil {
-		return &r, nil
-	}
-	if exitCode(err) != exitNotMounted {
-		return nil, err
+	r, err := t.askStatus(cmd.Context())
+	if err == nil || exitCode(err) != exitNotMounted {
+		return r, err
 	}
 	if _, missing := os.Stat(t.profile.state); missing != nil {
 		return nil, fail(exitNotMounted, "%s: nothing is mounted, and nothing is kept in %s", t.name, t.profile.state)
 	}
 	return t.profile.reportAtRest()
+}
+
+// askStatus asks the process; exitNotMounted where there is none.
+func (t *target) askStatus(ctx context.Context) (*report, error) {
+	var r report
+	err := t.ask(ctx, control.Request{Op: control.OpStatus}, func(e control.Event) error {
+		return json.Unmarshal(e.Status, &r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &r, nil
 }
 
 // reportAtRest reads a profile that no process has mounted.
@@ -125,19 +148,30 @@ func (r *atRest) close() error {
 	return errors.Join(r.index.Close(), r.blobs.Close(), r.profile.close())
 }
 
-// show prints the report; failed uploads are its exit code.
-func (r *report) show(w io.Writer, asJSON bool) error {
+// show prints reports; failed uploads are its exit code.
+func show(w io.Writer, all []*report, asJSON, one bool) error {
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(r); err != nil {
+		if err := showJSON(w, all, one); err != nil {
 			return err
 		}
 	} else {
-		r.print(w)
+		for _, r := range all {
+			r.print(w)
+		}
 	}
-	if n := len(r.Failed); n > 0 {
-		return &exitError{code: exitFailed, err: errors.New("some files failed"), said: true}
+	for _, r := range all {
+		if len(r.Failed) > 0 {
+			return &exitError{code: exitFailed, err: errors.New("some files failed"), said: true}
+		}
 	}
 	return nil
+}
+
+func showJSON(w io.Writer, all []*report, one bool) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if one {
+		return enc.Encode(all[0])
+	}
+	return enc.Encode(all)
 }

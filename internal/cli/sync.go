@@ -21,7 +21,7 @@ that all are; 9 that some can't be uploaded (chatfs status tells why).`,
 			if err != nil {
 				return err
 			}
-			return t.ask(cmd, control.Request{Op: control.OpSync, Retry: retry}, printLines(cmd))
+			return t.ask(cmd.Context(), control.Request{Op: control.OpSync, Retry: retry}, printLines(cmd))
 		},
 	}
 	o.profile.register(cmd.Flags())

@@ -24,7 +24,7 @@ A mount that a crash left is cleared.`,
 			if err != nil {
 				return err
 			}
-			return t.ask(cmd, control.Request{Op: control.OpUmount}, printLines(cmd))
+			return t.ask(cmd.Context(), control.Request{Op: control.OpUmount}, printLines(cmd))
 		},
 	}
 	o.profile.register(cmd.Flags())

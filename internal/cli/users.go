@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // usersOf names the processes that use a mount, as far as we may see them:
@@ -21,8 +18,7 @@ func usersOf(mountpoint string) string {
 	var users []string
 	for _, dir := range dirs {
 		if uses(dir, mountpoint) {
-			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-			users = append(users, fmt.Sprintf("%s (%s)", strings.TrimSpace(string(name)), filepath.Base(dir)))
+			users = append(users, nameOf(dir))
 		}
 	}
 	slices.Sort(users)
@@ -50,10 +46,4 @@ func uses(proc, mountpoint string) bool {
 		}
 	}
 	return false
-}
-
-// isTerminal tells whether f is one.
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
