@@ -111,6 +111,7 @@ func TestRealFileShadowsThumbnail(t *testing.T) {
 }
 
 func TestWritingMakesAFileOfAThumbnail(t *testing.T) {
+	fusetest.NeedsRoot(t, "write to a thumbnail, which is read-only")
 	f := newFixture(t)
 	for _, name := range []string{"p.jpg", "q.jpg", "r.jpg"} {
 		f.write(name, picture(t, 300, 300))

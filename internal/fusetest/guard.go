@@ -29,7 +29,7 @@ func Guard(t testing.TB) {
 	below := filepath.Dir(t.TempDir()) + "/"
 	mountsBefore := mounts(t, below)
 	ignore := goleak.IgnoreCurrent()
-	t.Cleanup(func() { detachBelow(t, below) })
+	t.Cleanup(func() { detachBelow(t, below, mountsBefore) })
 	t.Cleanup(func() {
 		if t.Failed() {
 			return
@@ -43,8 +43,11 @@ func Guard(t testing.TB) {
 }
 
 // detachBelow takes what a test has left mounted out of the tree.
-func detachBelow(t testing.TB, below string) {
+func detachBelow(t testing.TB, below string, before map[string]bool) {
 	for dir := range mounts(t, below) {
+		if before[dir] {
+			continue
+		}
 		if err := Detach(dir); err != nil {
 			t.Error(err)
 		}
