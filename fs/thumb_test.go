@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chatfs/internal/fusetest"
 )
 
 func picture(t testing.TB, w, h int) []byte {
