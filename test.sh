@@ -17,7 +17,7 @@ die() { echo "test.sh: $*" >&2; exit 1; }
 # What the tests run, and the package that has it.
 needs=(
 	fusermount3:fuse3 rsync:rsync getfattr:attr getfacl:acl curl:curl git:git
-	sqlite3:sqlite3 vim.tiny:vim-tiny nano:nano zip:zip unzip:unzip tar:tar
+	sqlite3:sqlite3 vim.tiny:vim-tiny nano:nano zip:zip unzip:unzip tar:tar cpio:cpio
 	gcc:gcc # the race detector is C
 	gio:libglib2.0-bin python3:python3
 	setpriv:util-linux unshare:util-linux script:bsdutils ps:procps

@@ -13,13 +13,16 @@ import (
 
 // create makes an inode and its name in the index, owned by the caller.
 func (n *node) create(ctx context.Context, name string, what index.NewInode, out *fuse.EntryOut) (*gofs.Inode, index.Inode, syscall.Errno) {
-	if caller, ok := fuse.FromContext(ctx); ok {
+	caller, told := fuse.FromContext(ctx)
+	if told {
 		what.UID, what.GID = caller.Uid, caller.Gid
-		n.fs.makers.note(caller.Pid, n.ino)
 	}
 	in, err := n.fs.Index.Create(n.ino, name, what)
 	if err != nil {
 		return nil, in, n.fs.errno("create "+name, uint64(n.ino), err)
+	}
+	if told && in.IsRegular() {
+		n.fs.makers.note(caller.Pid, n.ino, in.Ino)
 	}
 	n.fs.ghosts.lay(n.ino, name)
 	return n.child(ctx, name, in, out), in, 0
@@ -69,7 +72,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 		return nil, n.fs.errno("link "+name, uint64(n.ino), err)
 	}
 	if caller, ok := fuse.FromContext(ctx); ok {
-		n.fs.makers.note(caller.Pid, n.ino)
+		n.fs.makers.note(caller.Pid, n.ino, t.ino)
 	}
 	n.fs.ghosts.lay(n.ino, name)
 	n.fs.Transfer.Wake(t.ino)

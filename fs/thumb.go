@@ -69,7 +69,7 @@ func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut)
 	if !ok {
 		return n.lookupGhost(ctx, name, out)
 	}
-	if caller, ok := fuse.FromContext(ctx); ok && n.fs.makers.fills(caller.Pid, n.ino) {
+	if caller, ok := fuse.FromContext(ctx); ok && n.fs.makers.made(caller.Pid, n.ino, d.Inode.Ino) {
 		out.SetEntryTimeout(unkept)
 		return nil, syscall.ENOENT
 	}
