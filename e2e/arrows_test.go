@@ -11,12 +11,13 @@ import (
 // directly or not. Arrows run down only.
 var mayImport = map[string][]string{
 	"chatfs/internal/entity":   {},
+	"chatfs/internal/picture":  {},
 	"chatfs/internal/blob":     {"chatfs/internal/entity"},
 	"chatfs/index":             {"chatfs/internal/entity"},
 	"chatfs/remote":            {"chatfs/internal/entity"},
-	"chatfs/remote/service":    {"chatfs/internal/entity"},
-	"chatfs/internal/transfer": {"chatfs/index", "chatfs/internal/blob", "chatfs/remote", "chatfs/internal/entity"},
-	"chatfs/fs":                {"chatfs/internal/transfer", "chatfs/internal/blob", "chatfs/index", "chatfs/remote", "chatfs/internal/entity"},
+	"chatfs/remote/service":    {"chatfs/internal/entity", "chatfs/internal/picture"},
+	"chatfs/internal/transfer": {"chatfs/index", "chatfs/internal/blob", "chatfs/internal/picture", "chatfs/remote", "chatfs/internal/entity"},
+	"chatfs/fs":                {"chatfs/internal/transfer", "chatfs/internal/blob", "chatfs/internal/picture", "chatfs/index", "chatfs/remote", "chatfs/internal/entity"},
 	"chatfs/internal/control":  {},
 }
 

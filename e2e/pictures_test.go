@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"image"
 	"image/gif"
-	_ "image/jpeg" // the decoders that thumbnails are read with
+	"image/jpeg"
 	"image/png"
 	"os"
 	"os/exec"
@@ -13,8 +13,9 @@ import (
 	"testing"
 
 	"golang.org/x/image/bmp"
+	"golang.org/x/image/draw"
 	"golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
+	_ "golang.org/x/image/webp" // a decoder
 )
 
 // testdata reads a file that a module we depend on has among its test data.
@@ -35,16 +36,14 @@ func testdata(t *testing.T, module, name string) []byte {
 // thumbnails of to dir, most of 600x400 pixels, and gives their names.
 func makePictures(t *testing.T, dir string) []string {
 	t.Helper()
-	photo := testdata(t, "github.com/disintegration/imaging", "branches.jpg")
-	img, _, err := image.Decode(bytes.NewReader(photo))
-	if err != nil {
-		t.Fatal(err)
-	}
+	rose := testdata(t, "golang.org/x/image", "yellow_rose.lossless.webp")
+	img := scaled(t, rose, 600, 400)
+	photo := encoded(t, func(b *bytes.Buffer) error { return jpeg.Encode(b, img, nil) })
 	pictures := map[string][]byte{
 		"photo.jpg":  photo,
 		"turned.jpg": oriented(photo, 6),
-		"tiny.jpg":   testdata(t, "github.com/disintegration/imaging", "orientation_6.jpg"),
-		"rose.webp":  testdata(t, "golang.org/x/image", "yellow_rose.lossless.webp"),
+		"tiny.jpg":   encoded(t, func(b *bytes.Buffer) error { return jpeg.Encode(b, scaled(t, rose, 70, 50), nil) }),
+		"rose.webp":  rose,
 		"photo.png":  encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, img) }),
 		"photo.gif":  encoded(t, func(b *bytes.Buffer) error { return gif.Encode(b, img, nil) }),
 		"photo.bmp":  encoded(t, func(b *bytes.Buffer) error { return bmp.Encode(b, img) }),
@@ -58,6 +57,18 @@ func makePictures(t *testing.T, dir string) []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// scaled is a picture in another size.
+func scaled(t *testing.T, picture []byte, width, height int) image.Image {
+	t.Helper()
+	src, _, err := image.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := image.NewRGBA(image.Rect(0, 0, width, height))
+	draw.BiLinear.Scale(dst, dst.Bounds(), src, src.Bounds(), draw.Src, nil)
+	return dst
 }
 
 func encoded(t *testing.T, encode func(*bytes.Buffer) error) []byte {

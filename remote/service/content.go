@@ -3,6 +3,7 @@ package service
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -92,10 +93,15 @@ func (w *earlyWriter) Write(p []byte) (int, error) {
 }
 
 // content opens an entity's content, or its thumbnail.
-func (s *Service) content(u entity.UUID, record fileRecord, thumb bool) (io.ReadSeekCloser, error) {
+func (s *Service) content(ctx context.Context, u entity.UUID, record fileRecord, thumb bool) (content, error) {
 	if thumb {
-		return s.thumbnail(u, record)
+		return s.thumbnail(ctx, u, record)
 	}
+	return s.original(u, record)
+}
+
+// original opens an entity's content.
+func (s *Service) original(u entity.UUID, record fileRecord) (content, error) {
 	if record.Size <= smallSize {
 		if small, err := s.store.small(u); small != nil || err != nil {
 			return memory{bytes.NewReader(small)}, err

@@ -9,8 +9,12 @@
 // record. Only the app and its registered users may upload or download; a
 // restricted file needs its share-secret, which is compared in constant time.
 // Secrets come from crypto/rand and appear in no log. A message that is posted
-// is in its hour's history from then on. A client that sends or takes no byte
-// for Config.Patience loses its connection; what it may send is bounded.
+// is in its hour's history from then on. The thumbnail of a picture is made when
+// it is uploaded, a few at once, after the answer; who asks for it waits for it.
+// Decoding takes bounded memory (package picture): of a picture that would take
+// more, the thumbnail is the original if that is small, else there is none.
+// A client that sends or takes no byte for Config.Patience loses its connection;
+// what it may send is bounded.
 //
 // Files, tokens and messages that have expired are removed from the disk at
 // start and every Config.PruneEvery: the record first, then the bytes, so that
@@ -20,7 +24,7 @@
 //
 // # Lock order
 //
-// Service.mu alone, never held over the disk.
+// Service.mu and thumbnailer.mu, each alone, never held over the disk.
 //
 // # Limitations
 //

@@ -325,10 +325,10 @@ func (s *Service) objectStore(w http.ResponseWriter, r *http.Request) {
 		_, err = s.store.get(bucketFiles, u[:], &record)
 	}
 	if err == nil {
-		var content io.ReadSeekCloser
-		if content, err = s.content(u, record, wantsThumbnail(r)); err == nil {
-			defer content.Close()
-			s.send(w, r, u, content)
+		var bytes content
+		if bytes, err = s.content(r.Context(), u, record, wantsThumbnail(r)); err == nil {
+			defer bytes.Close()
+			s.send(w, r, u, bytes)
 			return
 		}
 	}

@@ -86,6 +86,7 @@ func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incomi
 		s.Log.WithError(err).Error("upload")
 		return errStorage
 	}
+	s.foresee(u, content)
 	s.count(func(c *Counts) { c.Uploads++ })
 	e := map[string]any{"uuid": u, "type": "chatfile"}
 	if record.Secret != "" {
@@ -156,11 +157,17 @@ func (s *Service) download(w http.ResponseWriter, r *http.Request) *failure {
 			c.Downloads++
 		}
 	})
-	content, err := s.content(u, record, thumb)
+	content, err := s.content(r.Context(), u, record, thumb)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, _, f := s.find(r); f != nil {
 			return f // it was pruned meanwhile
 		}
+	}
+	if errors.Is(err, errNoThumbnail) {
+		return errNoEntity
+	}
+	if r.Context().Err() != nil {
+		return nil // nobody waits for an answer
 	}
 	if err != nil {
 		s.Log.WithError(err).Errorf("download of %s", u)

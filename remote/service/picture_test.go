@@ -3,22 +3,29 @@ package service_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"chatfs/internal/fusetest"
+	"chatfs/internal/picture/picturetest"
 )
 
 // picture is of four colors, a quarter each, with noise so that it stays
@@ -172,4 +179,53 @@ func tiffOutOfPalette() []byte {
 		b = binary.LittleEndian.AppendUint32(b, t[3])
 	}
 	return append(b, 0, 0, 0, 0)
+}
+
+// TestPictureBombs uploads pictures of some KiB to MiB whose decoding would
+// take GiB, and asks for their thumbnails: the service takes what a photo
+// does, and answers with the original where that is small, else with none.
+func TestPictureBombs(t *testing.T) {
+	s := serve(t)
+	for name, c := range map[string]struct {
+		content []byte
+		none    bool
+	}{
+		"progressive JPEG": {picturetest.JPEG{Width: 7000, Height: 7000, Components: 3, Progressive: true}.Bytes(), true},
+		"CMYK JPEG":        {picturetest.JPEG{Width: 7900, Height: 7900, Components: 4, Progressive: true, Sampling: 0x22}.Bytes(), true},
+		"interlaced PNG":   {picturetest.PNG(7500, 7500, 8, true, 40), false},
+		"TIFF":             {picturetest.TIFF(7000, 7000, 40), false},
+		"WebP":             {picturetest.WebP(7000, 7000, 300<<10), true},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.content = append(c.content, make([]byte, 11<<10)...) // not small enough to be its own thumbnail at once
+		e := s.put("bomb", string(c.content))
+		answer := s.do("GET", "/chatfiles/"+e.UUID, "", "thumbnail", "true", "share-secret", e.secret())
+		body, err := io.ReadAll(answer.Body)
+		must(t, errors.Join(err, answer.Body.Close()))
+		runtime.ReadMemStats(&after)
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 64 {
+			t.Errorf("%s of %d KiB: %d MiB were allocated", name, len(c.content)>>10, took)
+		}
+		if status := answer.StatusCode; c.none && status != http.StatusNotFound || !c.none && (status != http.StatusOK || !bytes.Equal(body, c.content)) {
+			t.Errorf("%s of %d KiB: answered %d, %d bytes", name, len(c.content)>>10, status, len(body))
+		}
+	}
+}
+
+// TestThumbnailIsMadeAtTheUpload: nobody has asked for it, and the answer to
+// the upload did not wait for it.
+func TestThumbnailIsMadeAtTheUpload(t *testing.T) {
+	s := serve(t)
+	u := s.put("photo.jpg", string(jpegPicture(t, 400, 300)))
+	fusetest.Eventually(t, "a thumbnail that nobody asked for", func() error {
+		found, err := filepath.Glob(filepath.Join(s.Dir, "thumbs", "*", u.UUID))
+		if err == nil && len(found) != 1 {
+			err = fmt.Errorf("there are %d", len(found))
+		}
+		return err
+	})
+	if got := size(t, []byte(s.get(u, "thumbnail", "true"))); got != "jpeg 170x127" {
+		t.Errorf("it is %s", got)
+	}
 }

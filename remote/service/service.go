@@ -63,7 +63,7 @@ type Service struct {
 	ctx    context.Context // ends when Shutdown has no more patience
 	stop   context.CancelFunc
 	served sync.WaitGroup
-	thumbs chan struct{} // bounds how many are made at once
+	thumbs *thumbnailer
 
 	started  time.Time
 	messages atomic.Uint64 // since then
@@ -112,7 +112,8 @@ func (c *Config) setDefaults() {
 // Start opens the data, listens and serves until Shutdown.
 func Start(c Config) (*Service, error) {
 	c.setDefaults()
-	s := &Service{Config: c, started: c.Now(), thumbs: make(chan struct{}, thumbsAtOnce)}
+	s := &Service{Config: c, started: c.Now()}
+	s.thumbs = newThumbnailer(s.makeThumbnail)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if c.RPS > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(c.RPS), max(int(c.RPS), 1))
@@ -132,6 +133,9 @@ func Start(c Config) (*Service, error) {
 		return nil, err
 	}
 	s.served.Go(s.pruneNowAndThen)
+	for range thumbsAtOnce() {
+		s.served.Go(s.thumbs.work)
+	}
 	return s, nil
 }
 
@@ -196,6 +200,7 @@ func (s *Service) Credentials() (clientID string, clientSecret entity.Secret) {
 func (s *Service) Shutdown(ctx context.Context) error {
 	err := s.server.Shutdown(ctx)
 	s.stop()
+	s.thumbs.close()
 	if err != nil {
 		s.server.Close()
 	}

@@ -2,79 +2,90 @@ package service
 
 import (
 	"cmp"
+	"context"
 	"errors"
-	"image"
-	"image/color"
-	_ "image/gif" // decoders by side effect, here and below
-	"image/jpeg"
-	"image/png"
 	"io"
 	"io/fs"
 	"os"
 
-	"github.com/disintegration/imaging"
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
-
 	"chatfs/internal/entity"
+	"chatfs/internal/picture"
 )
 
 const (
-	thumbEdge   = 170      // pixels, of the API's documents
-	smallEnough = 10 << 10 // bytes: such an image is its own thumbnail
-	jpegQuality = 80
-
-	maxDecoded   = 256 << 20 // bytes in memory; an image of more is not decoded
-	thumbsAtOnce = 2         // are made
-	maxThumbEdge = 1024      // pixels, that an uploader may ask for
+	thumbEdge    = 170      // pixels, of the API's documents
+	smallEnough  = 10 << 10 // bytes: such an image is its own thumbnail
+	maxThumbEdge = 1024     // pixels, that an uploader may ask for
+	// originalMost is up to what size, in bytes, a picture whose decoding would
+	// take too much is its own thumbnail. A larger one has none.
+	originalMost = 256 << 10
 )
 
-// thumbnail opens an entity's thumbnail, which is made at the first request
-// and kept. Choice: of what is no image, or none that can be decoded, it is
-// the original.
-func (s *Service) thumbnail(u entity.UUID, record fileRecord) (io.ReadSeekCloser, error) {
+// thumbnail opens an entity's thumbnail, once it is made. Choice: of what is no
+// picture, or a damaged one, it is the original.
+func (s *Service) thumbnail(ctx context.Context, u entity.UUID, record fileRecord) (content, error) {
 	if record.Size <= smallEnough {
-		return s.content(u, record, false)
+		return s.original(u, record)
 	}
 	path := s.store.path("thumbs", u)
 	if f, err := os.Open(path); err == nil {
 		return f, nil
 	}
-	s.thumbs <- struct{}{}
-	defer func() { <-s.thumbs }()
-	original, err := s.content(u, record, false)
-	if err != nil {
-		return nil, err
+	err := s.thumbs.wait(ctx, u)
+	switch {
+	case err == nil:
+		return os.Open(path)
+	case errors.Is(err, picture.ErrTooLarge) && record.Size > originalMost:
+		return nil, errNoThumbnail
+	case errors.Is(err, picture.ErrNone), errors.Is(err, picture.ErrTooLarge):
+		return s.original(u, record)
 	}
-	if err = s.makeThumbnail(u, original, record); errors.Is(err, errNoImage) {
-		_, err = original.Seek(0, io.SeekStart)
-		return original, err
-	}
-	original.Close()
-	if err != nil {
-		return nil, err
-	}
-	return os.Open(path)
+	return nil, err
 }
 
-var errNoImage = errors.New("no image")
+// errNoThumbnail is of a picture that has none.
+var errNoThumbnail = errors.New("it has no thumbnail")
 
-func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker, record fileRecord) error {
-	img, err := decode(original)
+// foresee has the thumbnail made of what was uploaded just now, if that begins
+// as a picture does.
+func (s *Service) foresee(u entity.UUID, c *incoming) {
+	head := c.small
+	if c.file != nil {
+		head = make([]byte, 16)
+		if _, err := c.file.ReadAt(head, 0); err != nil {
+			return
+		}
+	}
+	if c.size > smallEnough && picture.FormOf(head) != "" {
+		s.thumbs.ask(u)
+	}
+}
+
+// makeThumbnail makes an entity's thumbnail and keeps it.
+func (s *Service) makeThumbnail(u entity.UUID) error {
+	var record fileRecord
+	found, err := s.store.get(bucketFiles, u[:], &record)
+	if err == nil && !found {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return err
 	}
+	src, err := s.original(u, record)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
 	tmp, err := s.store.temp()
 	if err != nil {
 		return err
 	}
 	defer tmp.Close()
-	if err = encode(tmp, imaging.Fit(img, cmp.Or(record.ThumbWidth, thumbEdge), cmp.Or(record.ThumbHeight, thumbEdge), imaging.Box)); err == nil {
+	if err = picture.Thumbnail(s.ctx, tmp, src, cmp.Or(record.ThumbWidth, thumbEdge), cmp.Or(record.ThumbHeight, thumbEdge)); err == nil {
 		err = s.store.keep(tmp, "thumbs", u)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil // made at the same time
+	if errors.Is(err, fs.ErrExist) { // of an earlier time
+		return nil
 	}
 	if err != nil {
 		return err
@@ -86,33 +97,8 @@ func (s *Service) makeThumbnail(u entity.UUID, original io.ReadSeeker, record fi
 	return removeIfThere(s.store.path("thumbs", u))
 }
 
-// decode reads an image of bounded size, turned as its EXIF data says.
-func decode(src io.ReadSeeker) (image.Image, error) {
-	config, _, err := image.DecodeConfig(src)
-	if err != nil || config.Width <= 0 || config.Height <= 0 || config.Width > maxDecoded/config.Height/bytesPerPixel(config.ColorModel) {
-		return nil, errNoImage
-	}
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	img, err := imaging.Decode(src, imaging.AutoOrientation(true))
-	if err != nil {
-		return nil, errNoImage
-	}
-	return img, nil
-}
-
-func bytesPerPixel(m color.Model) int {
-	if m == color.RGBA64Model || m == color.NRGBA64Model {
-		return 8
-	}
-	return 4
-}
-
-// encode writes PNG where something shines through, else JPEG.
-func encode(w io.Writer, img *image.NRGBA) error {
-	if img.Opaque() {
-		return jpeg.Encode(w, img, &jpeg.Options{Quality: jpegQuality})
-	}
-	return png.Encode(w, img)
+// content is what is sent.
+type content interface {
+	picture.Source
+	io.Closer
 }

@@ -112,7 +112,7 @@ func (s *Service) swap(a *wrongAnswer) error {
 	if err != nil || !found {
 		return err
 	}
-	content, err := s.content(u, record, false)
+	content, err := s.original(u, record)
 	if err != nil {
 		return err
 	}
