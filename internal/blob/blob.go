@@ -40,6 +40,7 @@ type Store struct {
 	budget budget
 	mu     sync.Mutex
 	used   lru
+	last   func(Key) bool // what eviction leaves; nil: all
 
 	spares chan *os.File // files without a name, for staged content
 	evict  chan struct{}

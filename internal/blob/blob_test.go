@@ -33,6 +33,7 @@ func open(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	o.StateDir, o.CacheDir = filepath.Join(dir, "state"), filepath.Join(dir, "cache")
 	s := must[*Store](t)(Open(o))
+	s.EvictUnless(func(Key) bool { return false })
 	t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -7,9 +7,10 @@
 // A cached file stands under its name only when it is whole; since it is not
 // synced, what is older than the machine's start is compared with its digest
 // before it is used. Staged files are removed by RemoveStaged alone, never by
-// eviction. Cached files are evicted, those used longest ago first and those
-// that are open not at all, so that they take at most Options.CacheSize and
-// leave Options.MinFree of the disk. Admit keeps staged content from taking
+// eviction. Cached files are evicted once EvictUnless was called, those used
+// longest ago first, those that are open and last copies not at all, so that
+// the others take at most Options.CacheSize and leave Options.MinFree of the
+// disk. Admit keeps staged content from taking
 // that share either, or 1 GiB where it is more. A full disk fails no download. Pinned files are
 // neither evicted nor counted with the cache; one is durable once Pin has
 // returned.
@@ -20,7 +21,8 @@
 //
 // # Lock order
 //
-// budget.mu, then Store.mu. The latter is never held over the disk.
+// budget.mu, then Store.mu. The latter is never held over the disk, nor over
+// EvictUnless's function, which budget.mu may be.
 //
 // # Limitations
 //

@@ -97,6 +97,17 @@ func (s *Store) Evict() {
 // it: other programs fill the disk too.
 const checkEvery = 10 * time.Second
 
+// EvictUnless begins the eviction: until then nothing is evicted. What last
+// tells of, the last copies, stays; it then counts as cached no more, and is
+// for last's owner to pin or to drop. last is called with no lock of the
+// cache's held, and may be told of a content again.
+func (s *Store) EvictUnless(last func(Key) bool) {
+	s.mu.Lock()
+	s.last = last
+	s.mu.Unlock()
+	s.Evict()
+}
+
 func (s *Store) keepBounds() {
 	s.scan()
 	tick := time.NewTicker(checkEvery)
@@ -125,17 +136,16 @@ func (s *Store) overBounds() bool {
 	return err == nil && free < s.reserve(total)
 }
 
-// evictOne removes the content that was used longest ago and is not open. It
-// tells its size, and whether there was one.
+// evictOne removes the content that was used longest ago and is not open,
+// unless it is a last copy. It tells how much room that made, in bytes, and
+// whether there was one.
 func (s *Store) evictOne() (size int64, ok bool) {
-	s.mu.Lock()
-	f := s.used.oldest()
-	if f != nil {
-		s.used.remove(f.k)
-	}
-	s.mu.Unlock()
+	f, last := s.nextToEvict()
 	if f == nil {
 		return 0, false
+	}
+	if last(f.k) {
+		return 0, true
 	}
 	if err := os.Remove(s.cachedPath(f.k)); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -144,6 +154,20 @@ func (s *Store) evictOne() (size int64, ok bool) {
 		return 0, true
 	}
 	return f.size, true
+}
+
+// nextToEvict takes the content that was used longest ago out of the order.
+func (s *Store) nextToEvict() (*cachedFile, func(Key) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		return nil, nil
+	}
+	f := s.used.oldest()
+	if f != nil {
+		s.used.remove(f.k)
+	}
+	return f, s.last
 }
 
 // scan finds what an earlier process cached, in the order of its last use as

@@ -155,14 +155,14 @@ func (c *checkRun) checkRemote() (left int, err error) {
 	}
 	defer func() { err = errors.Join(err, service.close()) }()
 	tell, asked := progressLines(c.cmd.ErrOrStderr()), 0
-	found, err := transfer.CheckRemote(c.cmd.Context(), c.rest.index, service.client, func(done, of int) {
+	has, found, err := transfer.CheckRemote(c.cmd.Context(), c.rest.index, service.client, func(done, of int) {
 		asked = of
 		tell(fmt.Sprintf("asking the service: %d of %d files", done, of), done == of)
 	})
 	if err != nil {
 		return 0, err
 	}
-	c.print("%s at the service, %d not", plural(asked-len(found), "file"), len(found))
+	c.print("%s at the service, %d not", plural(has, "file"), asked-has)
 	return c.mend(found)
 }
 

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/pkg/xattr"
+
+	"chatfs/index"
+	"chatfs/internal/entity"
 )
 
 // TestCheckAndRepair finds damages of each place, mends them, and finds nothing
@@ -76,12 +79,14 @@ func TestCheckRepairsADamagedJournal(t *testing.T) {
 func TestCheckRemoteTellsWhatIsGone(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.served("--expire-after", "1ms")
+	p.served()
 	r := p.mount("--settle", "0s", "--keep", "none")
 	p.put("a.txt", "hello")
+	p.put("b.txt", "which the service has")
 	p.sync()
 	r.signal(syscall.SIGINT)
 	r.wait(ok, "")
+	p.moveEntity("a.txt")
 	p.expect(ok, "all is sound", "check")
 	p.expect(badIndex, "(/a.txt): the service has forgotten it", "check", "--remote")
 	p.expect(ok, "1 problem mended", "check", "--remote", "--repair")
@@ -100,6 +105,35 @@ func TestCheckRemoteTellsWhatIsGone(t *testing.T) {
 	p.expect(1, "can't be had", "history", p.writeOver("a.txt"), "--restore", "1")
 	r.signal(syscall.SIGINT)
 	r.wait(ok, "")
+}
+
+// moveEntity has a file lead to an entity of the same content that the service
+// does not have.
+func (p *place) moveEntity(name string) {
+	p.t.Helper()
+	found, err := filepath.Glob(p.path("state/chatfs/*/index.db"))
+	if err != nil || len(found) != 1 {
+		p.t.Fatal(found, err)
+	}
+	x, err := index.Open(filepath.Dir(found[0]), index.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer x.Close()
+	d, err := x.Resolve(name)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	e, err := x.Entity(d.Inode.UUID)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if e.UUID, err = entity.NewUUID(); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := x.Replace(d.Inode.UUID, e); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // writeOver overwrites a file of the tree and answers its path.

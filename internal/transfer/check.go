@@ -1,20 +1,13 @@
 package transfer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"strings"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"chatfs/index"
 	"chatfs/internal/blob"
-	"chatfs/remote"
 )
 
 // A FaultKind is what sort of disagreement a Fault is.
@@ -29,6 +22,8 @@ const (
 	CacheDamaged  FaultKind = "cache-damaged"    // a copy of the wrong size or SHA-256
 	PinDamaged    FaultKind = "pinned-damaged"   // the same of a pinned one
 	EntityGone    FaultKind = "expired"          // the service has forgotten an entity, and the index does not know
+	EntityBack    FaultKind = "entity-back"      // it has one that the index takes for forgotten
+	EntityStrange FaultKind = "wrong-service"    // it has none of the entities that were asked for
 	EntityRefused FaultKind = "entity-refused"   // the service refuses an entity to this account, or its share-secret
 	EntityUnknown FaultKind = "entity-unsettled" // the service gave no answer about an entity
 )
@@ -210,65 +205,4 @@ func (c *diskCheck) copyFault(f blob.File) (kind FaultKind, what string) {
 		return kind, err.Error()
 	}
 	return kind, ""
-}
-
-// checksAtOnce bounds how many entities are asked for at once; how many a
-// second is the client's to bound.
-const checksAtOnce = 8
-
-// CheckRemote asks the service for each entity that it has not forgotten as
-// far as the index knows; tell hears how many were asked for.
-func CheckRemote(ctx context.Context, x *index.Index, service Remote, tell func(done, of int)) (found []Fault, err error) {
-	var ask []index.Known
-	err = eachEntity(x, func(k index.Known) error {
-		if !k.Expired {
-			ask = append(ask, k)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	var mu sync.Mutex
-	done := 0
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(checksAtOnce)
-	for _, k := range ask {
-		g.Go(func() error {
-			f, err := checkEntity(ctx, x, service, k)
-			mu.Lock()
-			defer mu.Unlock()
-			if f != nil {
-				found = append(found, *f)
-			}
-			done++
-			tell(done, len(ask))
-			return err
-		})
-	}
-	err = g.Wait()
-	slices.SortFunc(found, func(a, b Fault) int { return strings.Compare(a.String(), b.String()) })
-	return found, err
-}
-
-// checkEntity asks for one; the error means that the service is not there.
-func checkEntity(ctx context.Context, x *index.Index, service Remote, k index.Known) (*Fault, error) {
-	body, err := service.Download(ctx, k.UUID, k.Secret, false)
-	if err == nil {
-		return nil, body.Close()
-	}
-	where := "no file has it now"
-	if users, uerr := x.Users(k.UUID); uerr == nil && len(users) > 0 {
-		where = pathOf(x, users[0])
-	}
-	switch {
-	case remote.Gone(err):
-		return &Fault{EntityGone, fmt.Sprintf("entity %s (%s): the service has forgotten it", k.UUID, where),
-			func() error { return x.SetExpired(k.UUID, true) }}, nil
-	case errors.Is(err, remote.ErrForbidden):
-		return &Fault{EntityRefused, fmt.Sprintf("entity %s (%s): %v", k.UUID, where, err), nil}, nil
-	case errors.Is(err, remote.ErrUnavailable), errors.Is(err, remote.ErrUnauthorized), ctx.Err() != nil:
-		return nil, fmt.Errorf("ask the service: %w", err)
-	}
-	return &Fault{EntityUnknown, fmt.Sprintf("entity %s (%s): %v", k.UUID, where, err), nil}, nil
 }

@@ -164,7 +164,7 @@ func TestCheckRemoteAsksForEachFile(t *testing.T) {
 	w.passed.Add(int64(2 * day))
 	check := func() (kinds []string) {
 		told := 0
-		found, err := transfer.CheckRemote(context.Background(), w.index, w.client, func(done, of int) { told = done })
+		_, found, err := transfer.CheckRemote(context.Background(), w.index, w.client, func(done, of int) { told = done })
 		must(t, err)
 		for _, f := range found {
 			kinds = append(kinds, string(f.Kind))

@@ -20,13 +20,15 @@
 // Before the service forgets a file's entity, after half its time there, its
 // content is pinned on the local disk, or the service is made to keep it: as
 // Config.Keep says. That the service has forgotten an entity is believed when
-// it says so, not because of the time.
+// it says so, not because of the time, and when it has another of ours; until
+// the entity's days are over it is asked again. What may be the last copy of a
+// content is not evicted, but pinned.
 //
 // # Lock order
 //
 // prefetcher has none: its goroutine owns the streams. uploader.mu, flights.mu
 // and download.mu, then nothing. keeper.one is held over a whole sweep, and by
-// nobody else. None of the others is held over the network, the disk or a call
+// nobody else; witnesses.mu, by nobody who holds another. None of the others is held over the network, the disk or a call
 // of the index.
 //
 // # Limitations

@@ -38,6 +38,8 @@ type weekly struct {
 	dir     string
 	passed  atomic.Int64 // what the clock is ahead of the true one, in nanoseconds
 	bought  bool         // the service counts days anew for its users
+	stored  string       // the service's directory, below dir
+	cache   int64        // bytes it may take; 0 is the default
 	service *service.Service
 	client  *remote.Client
 	blobs   *blob.Store
@@ -50,7 +52,7 @@ type weekly struct {
 func newWeekly(t *testing.T, keep transfer.KeepMode, bought bool) *weekly {
 	t.Helper()
 	fusetest.Guard(t)
-	w := &weekly{t: t, dir: t.TempDir(), bought: bought, files: map[string][]byte{}}
+	w := &weekly{t: t, dir: t.TempDir(), bought: bought, stored: "service", files: map[string][]byte{}}
 	w.config = transfer.Config{Keep: keep, Retention: 7 * day, History: 30 * day, Now: w.now}
 	w.serve()
 	w.mount()
@@ -64,7 +66,7 @@ func (w *weekly) serve() {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	var err error
-	w.service, err = service.Start(service.Config{Dir: filepath.Join(w.dir, "service"), Org: "org", App: "app",
+	w.service, err = service.Start(service.Config{Dir: filepath.Join(w.dir, w.stored), Org: "org", App: "app",
 		ExpireAfter: 7 * day, Lifetime: w.bought, Now: w.now, Log: log.WithField("", "")})
 	must(w.t, err)
 	c := remote.Config{Base: w.service.Base(), MaxRPS: -1, MaxTries: 2, FirstPause: time.Millisecond}
@@ -89,7 +91,7 @@ func (w *weekly) stopService() {
 
 func (w *weekly) mount() {
 	var err error
-	w.blobs, err = blob.Open(blob.Options{StateDir: w.dir, CacheDir: filepath.Join(w.dir, "cache")})
+	w.blobs, err = blob.Open(blob.Options{StateDir: w.dir, CacheDir: filepath.Join(w.dir, "cache"), CacheSize: w.cache})
 	must(w.t, err)
 	w.index, err = index.Open(w.dir, index.Options{})
 	must(w.t, err)
@@ -296,6 +298,7 @@ func TestKeepNoneTellsWhatIsLost(t *testing.T) {
 	w.put("cached", content(2, 1000))
 	w.passed.Add(int64(8 * day))
 	must(t, w.x.Sweep(context.Background()))
+	w.put("young", content(3, 1000)) // by which the service is known to be the right one
 	if _, err := w.read("evicted"); !errors.Is(err, transfer.ErrExpired) {
 		t.Errorf("read: %v", err)
 	}

@@ -138,7 +138,7 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 		}
 	}
 	if !k.Thumb {
-		t.noteGone(e.UUID, err)
+		err = t.noteGone(e.UUID, err)
 	}
 	if err != nil {
 		return err
@@ -150,17 +150,6 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 		return err
 	}
 	return nil
-}
-
-// noteGone notes in the index whether the service has forgotten an entity, as
-// far as the end of a download tells.
-func (t *Transfer) noteGone(u entity.UUID, err error) {
-	if err != nil && !remote.Gone(err) {
-		return
-	}
-	if err := t.Index.SetExpired(u, err != nil); err != nil {
-		t.Log.WithError(err).Warnf("entity %s: that the service has forgotten it, or has it, could not be noted", u)
-	}
 }
 
 func (t *Transfer) sleep(d time.Duration) bool {

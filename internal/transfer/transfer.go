@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/time/rate"
 
 	"chatfs/index"
 	"chatfs/internal/blob"
@@ -88,6 +87,8 @@ type Transfer struct {
 	keeps   keeper
 	ahead   prefetcher
 
+	witnesses witnesses
+
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
 	ended sync.WaitGroup
@@ -121,12 +122,12 @@ func New(c Config) *Transfer {
 	t.uploads.init()
 	t.fetches.init()
 	t.ahead.init()
-	t.keeps.pace = rate.NewLimiter(keepRate, keepRate)
+	t.keeps.init()
 	return t
 }
 
 // Start removes staged files that nothing names, takes up the queue and
-// begins to work it off.
+// begins to work it off. The cache is held to its bounds from now on.
 func (t *Transfer) Start() error {
 	if err := t.removeStrays(); err != nil {
 		return err
@@ -141,6 +142,7 @@ func (t *Transfer) Start() error {
 	for range t.Uploads {
 		t.ended.Go(t.work)
 	}
+	t.Blobs.EvictUnless(t.lastCopy)
 	t.ended.Go(t.watchExpiry)
 	if t.Prefetch > 0 {
 		t.ended.Go(t.foresee)
