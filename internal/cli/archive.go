@@ -123,7 +123,8 @@ func askPassphrase(in *os.File, out io.Writer, isNew bool) (string, error) {
 	return first, err
 }
 
-// writeArchive writes an archive of what fill writes.
+// writeArchive writes an archive of what fill writes. After an error what was
+// written has no end, so that nobody takes it for a whole one.
 func writeArchive(w io.Writer, service string, seals []age.Recipient, fill func(io.Writer) error) error {
 	sealed := io.WriteCloser(nopCloser{w})
 	if len(seals) > 0 {
@@ -137,7 +138,10 @@ func writeArchive(w io.Writer, service string, seals []age.Recipient, fill func(
 		return err
 	}
 	zip.Comment = service
-	return errors.Join(fill(zip), zip.Close(), sealed.Close())
+	if err := fill(zip); err != nil {
+		return err
+	}
+	return errors.Join(zip.Close(), sealed.Close())
 }
 
 type nopCloser struct{ io.Writer }

@@ -70,10 +70,21 @@ func TestBackupMovesToAnotherMachine(t *testing.T) {
 	r.wait(ok, "")
 	q := newPlace(t)
 	q.env = append(q.env, p.env[len(p.env)-2:]...)
+	base, _ := strings.CutPrefix(p.env[len(p.env)-3], "CHATFS_REMOTE=")
 	key := q.write("key.txt", id.String()+"\n", 0o600)
-	q.expect(usage, "give --identity", "restore", "--profile", "demo-chatfs", backup)
-	q.expect(ok, "1 file, directory or link", "restore", "--profile", "demo-chatfs", "--identity", key, backup)
-	r = q.mount("--profile", "demo-chatfs") // the service is the backup's
+	q.expect(usage, "give --identity", "restore", backup)
+	if left, err := os.ReadDir(q.path("state")); err == nil {
+		t.Errorf("a backup that can't be opened leaves %v", left)
+	}
+	q.expect(ok, "mount it with --profile demo-chatfs --remote "+base, "restore", "--identity", key, backup)
+	// No credentials go where nobody but a backup has said.
+	q.expect(credentials, "until you name it", "mount", "--profile", "demo-chatfs", q.dir)
+	q.expect(credentials, "until you name it", "check", "--remote", "--profile", "demo-chatfs")
+	r = q.mount("--remote", base)
+	q.want("a.txt", "hello")
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	r = q.mount("--profile", "demo-chatfs") // the service was named once
 	q.want("a.txt", "hello")
 	r.signal(syscall.SIGINT)
 	r.wait(ok, "")
@@ -159,4 +170,78 @@ func TestPassphraseIsAskedTwice(t *testing.T) {
 			t.Errorf("the second answer is %q: it said:\n%s", second, out)
 		}
 	}
+}
+
+// TestBackupOfAnotherHostMovesNoProfile: a backup that says that the files are
+// elsewhere does not have a profile's credentials go there.
+func TestBackupOfAnotherHostMovesNoProfile(t *testing.T) {
+	t.Parallel()
+	p := withToken(newPlace(t))
+	elsewhere := []string{"--remote", "http://127.0.0.1:2/org/app"}
+	for _, remote := range [][]string{elsewhere, offline[:2]} {
+		r := p.mount(append(remote, "--profile", "org-app")...)
+		if remote[1] == elsewhere[1] {
+			p.expect(ok, "in the clear", "backup", "--plaintext", "--profile", "org-app", p.path("backup"))
+		}
+		r.signal(syscall.SIGINT)
+		r.wait(ok, "")
+	}
+	p.expect(ok, "restored from", "restore", "--force", p.path("backup"))
+	p.expect(ok, "service   "+offline[1]+"\n", "status", "--profile", "org-app")
+	r := p.mount("--profile", "org-app")
+	r.signal(syscall.SIGINT)
+	r.wait(ok, offline[1])
+}
+
+// TestBackupNeedsItsDirectory makes nothing where there is none.
+func TestBackupNeedsItsDirectory(t *testing.T) {
+	t.Parallel()
+	p := withToken(newPlace(t))
+	p.mount(offline...)
+	file := p.write("file", "", 0o600)
+	for path, words := range map[string]string{p.path("no/such/backup"): "make the directory first", file + "/backup": "is no directory", file: "exists already", "": "needs one file"} {
+		p.expect(usage, words, "backup", "--plaintext", "--profile", "org-app", path)
+	}
+	if _, err := os.Lstat(p.path("no")); !os.IsNotExist(err) {
+		t.Errorf("the directory: %v", err)
+	}
+}
+
+// TestBackupGoesThroughAPipe writes to the standard output and reads from the
+// standard input; on a terminal it refuses.
+func TestBackupGoesThroughAPipe(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.mount("--settle", "0s")
+	p.put("a.txt", "hello")
+	p.sync()
+	out, code := p.exec("bash", "-c", command+" backup --plaintext - >"+p.path("piped"))
+	if code != ok || out != "" {
+		t.Errorf("exit code %d: it said %q", code, out)
+	}
+	out, _ = p.exec("script", "-qec", command+" backup --plaintext -", "/dev/null")
+	if !strings.Contains(out, "is nothing for a terminal") || len(out) > 200 {
+		t.Errorf("on a terminal it said %q", out)
+	}
+	p.put("b.txt", "later")
+	p.sync()
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+	for _, cut := range []string{"head -c 500", "head -c -1"} {
+		out, code = p.exec("bash", "-c", cut+" "+p.path("piped")+" | "+command+" restore --force -")
+		if code != badIndex {
+			t.Errorf("%s: exit code %d: %s", cut, code, out)
+		}
+	}
+	out, code = p.exec("bash", "-c", "cat "+p.path("piped")+" | "+command+" restore --force -")
+	if code != ok || !strings.Contains(out, "restored from") {
+		t.Errorf("exit code %d: it said %q", code, out)
+	}
+	r = p.mount()
+	p.want("a.txt", "hello")
+	if _, err := os.Stat(filepath.Join(p.dir, "b.txt")); !os.IsNotExist(err) {
+		t.Errorf("b.txt, which is younger than the backup: %v", err)
+	}
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
 }

@@ -122,7 +122,14 @@ func TestNewerIndex(t *testing.T) {
 	r := p.mount(offline...)
 	r.signal(syscall.SIGTERM)
 	r.wait(ok, "")
-	db, err := bolt.Open(p.path("state/chatfs/org-app/index.db"), 0o600, nil)
+	newerSchema(t, p.path("state/chatfs/org-app/index.db"))
+	p.expect(badIndex, "newer chatfs", append([]string{"mount", p.dir}, offline...)...)
+}
+
+// newerSchema makes an index of a version that is still to come.
+func newerSchema(t *testing.T, path string) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +143,6 @@ func TestNewerIndex(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p.expect(badIndex, "newer chatfs", append([]string{"mount", p.dir}, offline...)...)
 }
 
 func TestWithoutFUSE(t *testing.T) {

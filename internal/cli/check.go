@@ -92,22 +92,25 @@ func (c *checkRun) print(format string, args ...any) {
 	fmt.Fprintf(c.cmd.OutOrStdout(), format+"\n", args...)
 }
 
-// open opens the profile. A damaged journal is a problem of its own, which
-// --repair mends by keeping what comes before the damage, and the journal.
+// open opens the profile. An index that can't be opened as it is is a problem of
+// its own; what --repair does with a damaged journal is to take what comes
+// before the damage, and to keep the journal.
 func (c *checkRun) open() (left int, err error) {
 	c.rest, err = c.profile.openAtRest(false)
 	var damaged *index.ErrDamaged
-	if !errors.As(err, &damaged) {
-		return 0, err
-	}
-	if !c.repair {
+	lost := errors.Is(err, errNoIndex) || errors.Is(err, errOldIndex)
+	switch {
+	case errors.As(err, &damaged) && !c.repair:
 		return 0, fail(exitIndex, "%s is damaged: %s: chatfs check --repair takes what comes before a journal's damage, and chatfs restore lists the automatic backups",
 			damaged.File, damaged.What)
+	case damaged == nil && !lost, !c.repair:
+		return 0, err
 	}
-	c.print("journal-damaged: %v", damaged)
+	was := err
 	if c.rest, err = c.profile.openAtRest(true); err != nil {
 		return 0, fmt.Errorf("%w (chatfs restore lists the automatic backups)", err)
 	}
+	c.print("index-damaged: %v", was)
 	c.print("mended: %s", c.rest.index.Recovery())
 	return 0, nil
 }

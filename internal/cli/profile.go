@@ -160,16 +160,57 @@ func (p *profile) bind(base string, empty bool) error {
 		return fmt.Errorf("profile %s: %w", p.name, err)
 	}
 	if old == base {
-		return nil
+		return p.confirm()
 	}
 	if old != "" && !empty && !sameService(old, base) {
 		return fail(exitProfile, "profile %s holds the files of %s: choose another --profile for %s",
 			p.name, describeService(old), describeService(base))
 	}
-	return writePrivate(filepath.Join(p.state, "service"), func(w io.Writer) error {
+	return errors.Join(p.writeService("service", base), p.confirm())
+}
+
+func (p *profile) writeService(file, base string) error {
+	return writePrivate(filepath.Join(p.state, file), func(w io.Writer) error {
 		_, err := io.WriteString(w, base+"\n")
 		return err
 	})
+}
+
+// unconfirmedFile has the service's address that came with a backup, until a
+// person has named it: whoever made the backup may have written any host.
+const unconfirmedFile = "service.unconfirmed"
+
+// take has the profile belong to the service of a backup that is restored. An
+// address that it has stays: the same files may be at another host.
+func (p *profile) take(base string) error {
+	old, err := p.boundTo()
+	if err != nil || base == "" || old != "" {
+		return err
+	}
+	if base != embedded {
+		if err := p.writeService(unconfirmedFile, base); err != nil {
+			return err
+		}
+	}
+	return p.writeService("service", base)
+}
+
+// unconfirmed is the address that nobody but a backup has named; "" if there is
+// none.
+func (p *profile) unconfirmed() (string, error) {
+	text, err := os.ReadFile(filepath.Join(p.state, unconfirmedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// confirm notes that a person has named the service.
+func (p *profile) confirm() error {
+	if err := os.Remove(filepath.Join(p.state, unconfirmedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("profile %s: %w", p.name, err)
+	}
+	return nil
 }
 
 // sameService tells whether two services have the same files: the host of an

@@ -1,13 +1,19 @@
 package cli_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"chatfs/internal/fusetest"
 )
 
 // TestKilledRestore kills chatfs restore at random moments. The profile is
@@ -113,4 +119,109 @@ func TestRestoreWritesTheServiceFirst(t *testing.T) {
 	if ierr == nil && (serr != nil || len(text) == 0) {
 		t.Errorf("exit code %d: there are names without their service: %v\n%s", code, serr, out)
 	}
+}
+
+// TestRestoreNeedsNoOldIndex restores over whatever is in the index's place,
+// and keeps that.
+func TestRestoreNeedsNoOldIndex(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	backup := p.backedUp()
+	state := p.path("state/chatfs/default")
+	path := filepath.Join(state, "index.db")
+	copyTree(t, state, p.path("before"))
+	places := map[string]func() error{
+		"a directory":       func() error { return errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "sub"), 0o700)) },
+		"a link to nowhere": func() error { return errors.Join(os.Remove(path), os.Symlink("nowhere", path)) },
+		"unreadable":        func() error { return os.Chmod(path, 0) },
+		"empty":             func() error { return os.Truncate(path, 0) },
+		"garbage":           func() error { return os.WriteFile(path, bytes.Repeat([]byte("garbage "), 1<<14), 0o600) },
+		"a broken journal": func() error {
+			return os.WriteFile(filepath.Join(state, "journal-0000000000000001"), bytes.Repeat([]byte{1}, 100), 0o600)
+		},
+	}
+	for what, put := range places {
+		copyTree(t, p.path("before"), state)
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		was, _ := os.Lstat(path)
+		if what == "empty" {
+			p.expect(ok, "restored from", "restore", backup) // nothing is lost
+		} else {
+			p.expect(usage, "--force", "restore", backup)
+			p.expect(ok, "restored from", "restore", "--force", backup)
+			kept, _ := filepath.Glob(filepath.Join(state, "before-restore-*/index.db"))
+			if len(kept) != 1 {
+				t.Errorf("%s: kept are %v", what, kept)
+			} else if is, err := os.Lstat(kept[0]); err != nil || is.Mode() != was.Mode() || !is.IsDir() && is.Size() != was.Size() {
+				t.Errorf("%s: kept is %v, was %v: %v", what, is, was, err)
+			}
+		}
+		r := p.mount()
+		p.want("a.txt", "hello")
+		r.signal(syscall.SIGINT)
+		r.wait(ok, "")
+		p.expect(ok, "all is sound", "check")
+	}
+}
+
+// TestRestoreEvictsNothing from a cache that is larger than a mount's without
+// flags would be.
+func TestRestoreEvictsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	backup := p.backedUp()
+	copies, err := filepath.Glob(p.path("cache/chatfs/default/entities/*/*"))
+	if err != nil || len(copies) != 1 {
+		t.Fatal(copies, err)
+	}
+	for _, name := range []string{"1", "2", "3"} {
+		sparse := copies[0][:len(copies[0])-1] + name
+		if sparse == copies[0] {
+			continue
+		}
+		if err := errors.Join(os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 8<<30)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _ := filepath.Glob(p.path("cache/chatfs/default/entities/*/*"))
+	for range 5 {
+		p.expect(ok, "restored from", "restore", "--force", backup)
+	}
+	if after, _ := filepath.Glob(p.path("cache/chatfs/default/entities/*/*")); len(after) != len(before) {
+		t.Errorf("of %d copies are left %v", len(before), after)
+	}
+}
+
+// TestRestoreOnAFullDisk leaves what was there, and does not blame the backup.
+func TestRestoreOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	backup := p.backedUp()
+	disk := fusetest.SmallDisk(t, 12<<10)
+	p.expect(1, "no space left", "restore", "--state-dir", disk, "--cache-dir", p.path("c"), backup)
+	left, err := filepath.Glob(filepath.Join(disk, "*"))
+	if hidden, _ := filepath.Glob(filepath.Join(disk, ".restore*")); err != nil || len(hidden) > 0 || slices.Contains(left, filepath.Join(disk, "index.db")) {
+		t.Errorf("left are %v, %v: %v", left, hidden, err)
+	}
+}
+
+// TestBackupOfANewerVersionIsRefused as such.
+func TestBackupOfANewerVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.backedUp()
+	path := filepath.Join(p.path("state/chatfs/default"), "index.db")
+	newerSchema(t, path)
+	db, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	if _, err := zip.Write(db); errors.Join(err, zip.Close()) != nil {
+		t.Fatal(err)
+	}
+	p.expect(badIndex, "use a newer chatfs", "restore", "--profile", "other", p.write("newer", b.String(), 0o600))
 }

@@ -27,6 +27,7 @@ const loginPatience = 4 * time.Second
 // serviceFlags choose the service and how to speak to it.
 type serviceFlags struct {
 	remote       string
+	doubtful     string // remote, if nobody but a backup has named it
 	insecureHTTP bool
 	caCert       string
 	maxRPS       float64

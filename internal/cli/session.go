@@ -143,6 +143,9 @@ func (o *mountOptions) chooseProfile(set *settings) (*profile, error) {
 	if o.service.remote == "" && bound != embedded {
 		o.service.remote = bound
 		set.origins["remote"] = "profile " + p.name
+		if o.service.doubtful, err = p.unconfirmed(); err != nil {
+			return nil, fail(exitProfile, "profile %s: %w", p.name, err)
+		}
 	}
 	return p, nil
 }
@@ -156,7 +159,7 @@ func (s *session) openLocal() (err error) {
 		return fmt.Errorf("profile %s: %w", s.profile.name, err)
 	}
 	s.onClose(s.blobs.Close)
-	s.index, err = openIndex(s.profile, s.blobs, s.log, false)
+	s.index, err = s.profile.openIndex(s.blobs, s.log, false)
 	if err != nil {
 		return err
 	}
@@ -165,21 +168,6 @@ func (s *session) openLocal() (err error) {
 		s.log.Infof("recovered from an unclean end: %s", r)
 	}
 	return nil
-}
-
-func openIndex(p *profile, blobs *blob.Store, log *logrus.Logger, salvage bool) (*index.Index, error) {
-	syncStaged := func(ids []index.StagedID) error {
-		raw := make([]uint64, len(ids))
-		for i, id := range ids {
-			raw[i] = uint64(id)
-		}
-		return blobs.SyncStaged(raw)
-	}
-	x, err := index.Open(p.state, index.Options{SyncStaged: syncStaged, Salvage: salvage, Log: log.WithField("area", "index")})
-	if err != nil { // exit.go knows the kinds
-		return nil, fmt.Errorf("index in %s: %w", p.state, err)
-	}
-	return x, nil
 }
 
 // openService starts or reaches the service, proves the credentials, and
@@ -204,6 +192,10 @@ func (s *session) openService(ctx context.Context, set *settings) (err error) {
 // embedded one with the profile's data.
 func (o *mountOptions) openService(set *settings, p *profile, log *logrus.Logger) (*endpoint, error) {
 	if o.service.remote != "" {
+		if o.service.doubtful != "" {
+			return nil, fail(exitCredentials, "the names of profile %s came from a backup, which says that its files are at %s: no credentials go there until you name it: --remote %s",
+				p.name, o.service.doubtful, o.service.doubtful)
+		}
 		return o.service.connect(set, log)
 	}
 	if err := noStrayCredentials(set); err != nil {

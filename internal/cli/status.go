@@ -119,8 +119,8 @@ type atRest struct {
 }
 
 // openAtRest opens a profile that nobody has mounted, and locks it until close.
-// With salvage, what comes before a journal's damage is taken.
-func (p *profile) openAtRest(salvage bool) (_ *atRest, err error) {
+// With mend, an index that is not as it should be is taken as far as it goes.
+func (p *profile) openAtRest(mend bool) (_ *atRest, err error) {
 	if _, err := os.Stat(p.state); err != nil {
 		return nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
 	}
@@ -133,15 +133,20 @@ func (p *profile) openAtRest(salvage bool) (_ *atRest, err error) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	r := &atRest{profile: p}
-	r.blobs, err = blob.Open(blob.Options{StateDir: p.state, CacheDir: p.cache, Log: log.WithField("area", "blob"),
-		CacheSize: math.MaxInt64, MinFree: 1e-9}) // nothing is evicted: the mount's bounds are not known
-	if err != nil {
+	if r.blobs, err = p.openBlobs(log); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	if r.index, err = openIndex(p, r.blobs, log, salvage); err != nil {
+	if r.index, err = p.openIndex(r.blobs, log, mend); err != nil {
 		return nil, errors.Join(err, r.blobs.Close(), p.close())
 	}
 	return r, nil
+}
+
+// openBlobs opens the bytes on the disk. Nothing is evicted: the mount's bounds
+// are not known here.
+func (p *profile) openBlobs(log *logrus.Logger) (*blob.Store, error) {
+	return blob.Open(blob.Options{StateDir: p.state, CacheDir: p.cache, Log: log.WithField("area", "blob"),
+		CacheSize: math.MaxInt64, MinFree: 1e-9})
 }
 
 func (r *atRest) close() error {
