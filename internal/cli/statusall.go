@@ -110,6 +110,7 @@ func knownProfiles() (found []note) {
 	}
 	return slices.DeleteFunc(found, func(n note) bool {
 		_, err := os.Stat(filepath.Join(n.StateDir, index.FileName))
-		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+		return missing && (&profile{state: n.StateDir}).signOfIndex(nil) == ""
 	})
 }
