@@ -60,7 +60,7 @@ test "$(cat doc)" = two; stat -c %a doc | (! grep -vx 640)`)
 // write another, leave, and save.
 func nano(flags string) string {
 	return `(until [[ -e .doc.swp ]]; do sleep 0.02; done; printf '\013two\030y\r'; while [[ -e .doc.swp ]]; do sleep 0.02; done) |
-TERM=xterm timeout 20 script -qec 'nano --ignorercfiles -G ` + flags + ` doc' /dev/null >/dev/null`
+TERM=xterm timeout 180 script -qec 'nano --ignorercfiles -G ` + flags + ` doc' /dev/null >/dev/null`
 }
 
 // Databases write into the middle of files, lock them, and look at them from
@@ -73,7 +73,7 @@ func TestDatabasesWork(t *testing.T) {
 			c := s.corner(t, mode)
 			c.sh(`cd "$D"; sqlite3 db 'pragma journal_mode=` + mode + `; create table t(who, n, pad)' >/dev/null
 for who in 1 2 3 4; do
-	for n in {1..8}; do echo ".timeout 20000
+	for n in {1..8}; do echo ".timeout 180000
 insert into t values($who, $n, randomblob(3000));"; done | sqlite3 db & pids+=($!)
 done
 for pid in "${pids[@]}"; do wait $pid; done
@@ -81,7 +81,7 @@ test "$(sqlite3 db 'pragma integrity_check; select count(*), count(distinct who|
 32|32"`)
 			// A writer that is killed in the middle leaves no half of its work.
 			c.sh(`cd "$D"; (echo "begin; update t set pad=randomblob(5000), n=-1;"; sleep 1) | timeout -s KILL 0.7 sqlite3 db || true
-test "$(sqlite3 db '.timeout 20000' 'pragma integrity_check; select count(*) from t where n<0')" = "ok
+test "$(sqlite3 db '.timeout 180000' 'pragma integrity_check; select count(*) from t where n<0')" = "ok
 0"`)
 		})
 	}

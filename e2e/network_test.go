@@ -29,7 +29,7 @@ func TestServiceThatIsAway(t *testing.T) {
 
 func serviceIsAway(t *testing.T, how string) {
 	v := newServer(t)
-	s := v.session("--read-timeout", "3s", "--drain-timeout", "1s")
+	s := v.session("--read-timeout", "10s", "--drain-timeout", "1s")
 	s.sh(`mkdir "$D"/dir; for i in 1 2 3 4 5; do echo "content $i" >"$D"/dir/$i; done`)
 	s.sync()
 	if code := s.interrupt(); code != 0 {
@@ -44,12 +44,12 @@ func serviceIsAway(t *testing.T, how string) {
 		v.signal(syscall.SIGSTOP)
 	}
 	s.quiet("what needs no network", `cd "$D"
-limit() { timeout --signal=KILL 10 "$@"; }
+limit() { timeout --signal=KILL 60 "$@"; } # far above what a busy machine takes
 limit ls -l dir >../ls.txt; limit stat dir/2 >../stat.txt; limit df . >../df.txt; limit mv dir/3 dir/three
 limit mkdir new; limit touch -d 2020-01-01 dir/4; limit chmod 600 dir/4; limit ln dir/5 new/5; limit rm dir/5
 [[ $(limit cat dir/1) = "content 1" ]]
 echo written meanwhile >new/file; [[ $(limit cat new/file) = "written meanwhile" ]]`)
-	if bad, err := s.try(`timeout --signal=KILL 20 cat "$D"/dir/2`); err == nil ||
+	if bad, err := s.try(`timeout --signal=KILL 30 cat "$D"/dir/2`); err == nil ||
 		!strings.Contains(bad, "Connection timed out") && !strings.Contains(bad, "No route to host") {
 		t.Errorf("a read of what is not here: %v: %s", err, bad)
 	}
@@ -97,7 +97,7 @@ func (s *session) interruptedRead(name string) {
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
 		s.t.Errorf("cat was not ended by the signal: %v", err)
 	}
-	if took := time.Since(begin); took > 2500*time.Millisecond { // --read-timeout is 3 s
+	if took := time.Since(begin); took > 8*time.Second { // --read-timeout is 10 s
 		s.t.Errorf("the signal took %v", took)
 	}
 }

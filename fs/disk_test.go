@@ -17,6 +17,8 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"chatfs/internal/fusetest"
 )
 
 // A badDisk is a disk in memory, mounted from a process of its own, that
@@ -387,7 +389,7 @@ func (d *badDisk) mount(dir string, root *diskFile) (*fuse.Server, error) {
 }
 
 func unmountDisk(server *fuse.Server) (err error) {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(fusetest.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if err = server.Unmount(); err == nil {
 			server.Wait()
 			break

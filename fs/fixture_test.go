@@ -221,7 +221,7 @@ func (f *fixture) forgetCache() {
 // drain waits until everything is uploaded.
 func (f *fixture) drain() {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	must(f.t, f.transfer.Drain(ctx, nil))
 }

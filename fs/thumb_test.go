@@ -56,7 +56,7 @@ func TestThumbnailStandsBesideItsPicture(t *testing.T) {
 
 func waitListed(t testing.TB, dir, want string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(fusetest.Patience); ; time.Sleep(time.Millisecond) {
 		got := entries(t, dir)
 		if got == want {
 			return

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chatfs/internal/entity"
+	"chatfs/internal/fusetest"
 	"chatfs/remote"
 )
 
@@ -370,8 +371,8 @@ func cancelled(t *testing.T, token, file func(*script, http.ResponseWriter, *htt
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("still waiting after 5 s")
+	case <-time.After(fusetest.Patience):
+		t.Error("still waiting")
 	}
 }
 

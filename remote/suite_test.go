@@ -58,7 +58,7 @@ func suiteConfig(t *testing.T) remote.Config {
 	served, err := service.Start(service.Config{Dir: filepath.Join(t.TempDir(), "data"), Org: "org", App: "app", Log: log.WithField("", "")})
 	must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 		defer cancel()
 		must(t, served.Shutdown(ctx))
 	})

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"chatfs/internal/control"
+	"chatfs/internal/fusetest"
 )
 
 type coded struct{ error }
@@ -128,7 +128,7 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	go func() { answer <- control.Ask(context.Background(), dir, control.Request{}, nil) }()
 	<-began
 	close(finish)
-	if err := s.Shutdown(time.Minute); err != nil {
+	if err := s.Shutdown(fusetest.Patience); err != nil {
 		t.Error(err)
 	}
 	if err := <-answer; err != nil {

@@ -16,6 +16,7 @@ import (
 	"chatfs/index"
 	"chatfs/internal/blob"
 	"chatfs/internal/entity"
+	"chatfs/internal/fusetest"
 	"chatfs/internal/transfer"
 	"chatfs/remote"
 	"chatfs/remote/service"
@@ -89,7 +90,7 @@ func (q *queue) write(name, content string) index.Ino {
 
 func (q *queue) drain() {
 	q.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	must(q.t, q.x.Drain(ctx, nil))
 }

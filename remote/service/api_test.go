@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -53,7 +52,7 @@ func startIn(t *testing.T, dir string, change ...func(*service.Config)) *served 
 
 func (s *served) stop() {
 	s.http.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	must(s.t, s.Shutdown(ctx))
 }

@@ -53,7 +53,7 @@ func (f *fixture) restart(adjust ...func(*service.Config)) {
 
 func (f *fixture) stop() {
 	f.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	if err := f.service.Shutdown(ctx); err != nil {
 		f.Error(err)

@@ -247,7 +247,7 @@ func TestKilledPruning(t *testing.T) {
 		}
 		s.stop()
 		_, kill := startProcess(t, dir, "CHATFS_TEST_AHEAD=2h")
-		left, end := random.IntN(100), time.Now().Add(time.Minute)
+		left, end := random.IntN(100), time.Now().Add(fusetest.Patience)
 		for len(onDisk(t, dir)) > left { // a pause would miss it
 			if time.Now().After(end) {
 				t.Fatal("nothing is pruned")
