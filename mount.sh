@@ -58,6 +58,15 @@ check_device() {
 		die "this user may not open /dev/fuse: run sudo chmod 666 /dev/fuse, or run this as root"
 }
 
+# check_mtab makes the link that Debian's installer makes and small containers
+# lack. Without it fusermount3, which users mount by, can't unmount.
+check_mtab() {
+	[[ $EUID -ne 0 && ! -e /etc/mtab ]] || return 0
+	say "/etc/mtab is missing, without which fusermount3 can't unmount: making it with sudo"
+	as_root ln -s /proc/self/mounts /etc/mtab ||
+		die "could not make it: as root, run ln -s /proc/self/mounts /etc/mtab, then run this again"
+}
+
 build() {
 	local go=$1 bin=$2
 	mkdir -p "$(dirname "$bin")"
@@ -80,6 +89,7 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/chatfs-build/chatfs
 if [[ -z $help ]]; then
 	install_fuse
 	check_device
+	check_mtab
 fi
 build "$go" "$bin"
 exec "$bin" mount --mkdir "$@"
