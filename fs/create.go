@@ -110,7 +110,7 @@ func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
 }
 
 // Rename changes names alone, and takes a picture's thumbnail along.
-func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+func (n *node) Rename(ctx context.Context, name string, to gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	dst, ok := to.(*node)
 	if !ok {
 		return syscall.EXDEV
@@ -121,7 +121,7 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 		return n.renameThumb(name, dst, newName, flags)
 	}
 	n.fs.places.lose(n.ino, name)
-	removed, err := n.fs.Index.Rename(n.ino, name, dst.ino, newName, flags)
+	removed, err := n.rename(ctx, name, dst, newName, flags)
 	if err != nil {
 		return n.fs.errno("rename "+name, uint64(n.ino), err)
 	}
@@ -135,6 +135,18 @@ func (n *node) Rename(_ context.Context, name string, to gofs.InodeEmbedder, new
 		n.exchanged(name)
 	}
 	return 0
+}
+
+// rename changes the index; a whiteout that is left is the caller's.
+func (n *node) rename(ctx context.Context, name string, dst *node, newName string, flags uint32) (index.Removed, error) {
+	if flags&unix.RENAME_WHITEOUT == 0 {
+		return n.fs.Index.Rename(n.ino, name, dst.ino, newName, flags)
+	}
+	var uid, gid uint32
+	if caller, ok := fuse.FromContext(ctx); ok {
+		uid, gid = caller.Uid, caller.Gid
+	}
+	return n.fs.Index.RenameWhiteout(n.ino, name, dst.ino, newName, flags, uid, gid)
 }
 
 // exchanged takes note that another file bears name now.

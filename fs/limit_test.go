@@ -20,9 +20,10 @@ func TestOverTheLimitIsEFBIG(t *testing.T) {
 	file, err := os.Create(f.path("allocated"))
 	must(t, err)
 	wantErrno(t, "fallocate over the limit", unix.Fallocate(int(file.Fd()), 0, 0, entity.MaxSize+1), syscall.EFBIG)
+	wantErrno(t, "ftruncate over the limit", file.Truncate(entity.MaxSize+1), syscall.EFBIG)
 	must(t, file.Close())
 	f.drain()
-	for name, want := range map[string]string{"most": "uploaded", "more": "failed", "allocated": "failed"} {
+	for name, want := range map[string]string{"most": "uploaded", "more": "failed", "allocated": "empty"} {
 		if got := f.state_(name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -241,6 +242,9 @@ func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kil
 		h = n.fs.acquire(n.ino, true)
 		defer h.close()
 	}
+	if size > n.fs.MaxSize { // nothing is lost: no write was cut short
+		return syscall.EFBIG
+	}
 	if err := h.begin(ctx, size); err != nil {
 		return err
 	}
@@ -255,9 +259,6 @@ func (n *node) truncate(ctx context.Context, fh gofs.FileHandle, size int64, kil
 // resize sets the size of the content. The caller has the turn.
 func (h *handle) resize(ctx context.Context, size int64) error {
 	of := h.of
-	if size > of.fs.MaxSize {
-		return of.tooLarge(ctx)
-	}
 	in, err := of.fs.Index.Get(of.ino)
 	if err != nil {
 		return err
@@ -321,13 +322,13 @@ func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) err
 	if mode&unix.FALLOC_FL_PUNCH_HOLE != 0 {
 		end = 0
 	}
+	if end > of.fs.MaxSize { // as in truncate
+		return syscall.EFBIG
+	}
 	if err := h.begin(ctx, end); err != nil {
 		return err
 	}
 	defer of.give()
-	if end > of.fs.MaxSize {
-		return of.tooLarge(ctx)
-	}
 	file, err := of.writable(ctx, of.fs.MaxSize)
 	if err != nil {
 		return err
@@ -338,7 +339,8 @@ func (h *handle) allocate(ctx context.Context, off, size int64, mode uint32) err
 		}
 	}
 	if err := unix.Fallocate(int(file.Fd()), mode, off, size); err != nil {
-		return err
+		// What it got may make the file longer, with nothing in it.
+		return errors.Join(err, file.Truncate(of.size))
 	}
 	if mode&unix.FALLOC_FL_KEEP_SIZE != 0 {
 		end = 0

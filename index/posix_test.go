@@ -64,7 +64,7 @@ func TestRename(t *testing.T) {
 		{"exchange dir and file", "/ e", "d f", unix.RENAME_EXCHANGE, nil, "d d/f d/f/full d/f/full/x d/sub e f hard l", false},
 		{"exchange with nothing", "/ f", "/ g", unix.RENAME_EXCHANGE, syscall.ENOENT, "", false},
 		{"exchange with own subtree", "/ e", "e full", unix.RENAME_EXCHANGE, syscall.EINVAL, "", false},
-		{"whiteout", "/ f", "/ g", unix.RENAME_WHITEOUT, syscall.EINVAL, "", false},
+		{"whiteout without an owner", "/ f", "/ g", unix.RENAME_WHITEOUT, syscall.EINVAL, "", false},
 		{"both flags", "/ f", "/ g", unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE, syscall.EINVAL, "", false},
 		{"long name", "/ f", "/ " + strings.Repeat("n", 256), 0, syscall.ENAMETOOLONG, "", false},
 		{"to dot", "/ f", "/ .", 0, syscall.EINVAL, "", false},

@@ -13,7 +13,25 @@ import (
 // Errors: ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL (other flags, or a
 // directory into itself), ENAMETOOLONG.
 func (ix *Index) Rename(oldParent Ino, oldName string, newParent Ino, newName string, flags uint32) (gone Removed, err error) {
-	if flags != 0 && flags != unix.RENAME_NOREPLACE && flags != unix.RENAME_EXCHANGE {
+	if flags&unix.RENAME_WHITEOUT != 0 {
+		return gone, syscall.EINVAL
+	}
+	return ix.rename(oldParent, oldName, newParent, newName, flags, nil)
+}
+
+// RenameWhiteout is Rename with RENAME_WHITEOUT: in the same step the old name
+// becomes a whiteout of this owner, a character device 0:0 by which an overlay
+// file system knows that a name of a lower layer is gone.
+func (ix *Index) RenameWhiteout(oldParent Ino, oldName string, newParent Ino, newName string, flags, uid, gid uint32) (gone Removed, err error) {
+	whiteout := NewInode{Mode: syscall.S_IFCHR, UID: uid, GID: gid}
+	return ix.rename(oldParent, oldName, newParent, newName, flags&^unix.RENAME_WHITEOUT, &whiteout)
+}
+
+// rename is Rename; what is to be left under the old name is nil for nothing.
+func (ix *Index) rename(oldParent Ino, oldName string, newParent Ino, newName string, flags uint32, left *NewInode) (gone Removed, err error) {
+	switch {
+	case flags == unix.RENAME_EXCHANGE && left == nil, flags == unix.RENAME_NOREPLACE, flags == 0:
+	default:
 		return gone, syscall.EINVAL
 	}
 	err = ix.store.update(func(t *tx) error {
@@ -36,6 +54,9 @@ func (ix *Index) Rename(oldParent Ino, oldName string, newParent Ino, newName st
 			return t.exchange(&from, &to)
 		}
 		gone, err = t.move(&from, &to)
+		if err == nil && left != nil {
+			_, err = t.create(oldParent, oldName, *left)
+		}
 		return err
 	})
 	return gone, err
