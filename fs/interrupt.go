@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"chatfs/internal/transfer"
 )
 
 // The kernel tells of any signal that its caller gets, once and not which. To
@@ -51,6 +54,21 @@ func whileWanted(ctx context.Context, limit time.Duration) (context.Context, con
 		end()
 	})
 	return wait, func() { stop(); cancel(); end() }
+}
+
+// patiently calls wait, for bytes of r, with a bound that begins anew for as
+// long as bytes come: a content that can be read only when it is whole takes
+// as long as its way does.
+func (f *filesystem) patiently(ctx context.Context, r *transfer.Reader, wait func(context.Context) error) error {
+	for {
+		before := r.Arrived()
+		limited, cancel := whileWanted(ctx, f.ReadTimeout)
+		err := wait(limited)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || r.Arrived() == before {
+			return err
+		}
+	}
 }
 
 // isEnding tells whether the caller is about to end, waits no more, as the

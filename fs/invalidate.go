@@ -84,6 +84,16 @@ func (f *filesystem) changed(ino index.Ino) {
 	})
 }
 
+// distrust has the kernel forget the pages of a file: each of its blocks was
+// right and the whole was not, so that they may be wrong.
+func (f *filesystem) distrust(ino index.Ino) {
+	f.inval.send(func() {
+		if paths, err := f.Index.Paths(ino); err == nil && len(paths) > 0 {
+			f.notifyNames(paths[0])
+		}
+	})
+}
+
 func (f *filesystem) notifyThumb(picture string) {
 	if n := f.dirOf(picture); n != nil {
 		n.dropped.Add(1)

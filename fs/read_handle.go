@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"syscall"
 
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"chatfs/index"
+	"chatfs/internal/blob"
 	"chatfs/internal/transfer"
 )
 
@@ -87,13 +89,18 @@ func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadR
 	if file != nil {
 		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
 	}
-	ctx, cancel := whileWanted(ctx, h.of.fs.ReadTimeout)
-	defer cancel()
 	r, err := h.source(ctx)
 	if r == nil || err != nil {
 		return fuse.ReadResultData(nil), err
 	}
-	if file, err = r.FileFor(ctx, off+int64(len(dest))); err != nil {
+	err = h.of.fs.patiently(ctx, r, func(ctx context.Context) error {
+		file, err = r.FileFor(ctx, off+int64(len(dest)))
+		return err
+	})
+	if errors.Is(err, blob.ErrDamaged) {
+		h.of.fs.distrust(h.of.ino)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
@@ -107,11 +114,12 @@ func (h *handle) source(ctx context.Context) (*transfer.Reader, error) {
 	h.of.mu.Unlock()
 	h.mu.Lock()
 	r := h.reader
-	current := r != nil && h.version == version
+	current := r != nil && h.version == version && (!r.Failed() || len(h.retired) >= mostRetired)
 	h.mu.Unlock()
 	if current {
 		return r, nil
 	}
+	was := r
 	in, err := h.of.fs.Index.Get(h.of.ino)
 	if err != nil || in.UUID.IsZero() {
 		return nil, err
@@ -123,14 +131,19 @@ func (h *handle) source(ctx context.Context) (*transfer.Reader, error) {
 	if r, err = h.of.fs.Transfer.Open(ctx, e); err != nil {
 		return nil, err
 	}
-	return h.keep(r, version), nil
+	return h.keep(r, was, version), nil
 }
 
-// keep makes r the handle's reader, unless another read was first.
-func (h *handle) keep(r *transfer.Reader, version uint64) *transfer.Reader {
+// mostRetired bounds the readers that a handle keeps open: one that reads on and
+// on where every download fails in its middle gets no new ones any more.
+const mostRetired = 64
+
+// keep makes r the handle's reader in the place of was, unless another read was
+// first.
+func (h *handle) keep(r, was *transfer.Reader, version uint64) *transfer.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.reader != nil && h.version == version {
+	if h.reader != nil && h.reader != was && h.version == version {
 		r.Close()
 		return h.reader
 	}

@@ -67,7 +67,7 @@ func (h *handle) overwrite(ctx context.Context, v index.Version) error {
 	}
 	file, err := of.writable(ctx, of.fs.MaxSize)
 	if err == nil {
-		err = copyN(ctx, file, src, e.Size)
+		err = of.fs.copyN(ctx, file, src, e.Size)
 	}
 	if err != nil {
 		return err

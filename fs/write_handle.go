@@ -110,14 +110,12 @@ func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := whileWanted(ctx, of.fs.ReadTimeout)
-	defer cancel()
 	src, err := of.fs.Transfer.Open(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	return copyN(ctx, dst, src, n)
+	return of.fs.copyN(ctx, dst, src, n)
 }
 
 func (of *openFile) copyStaged(dst *os.File, id index.StagedID, n int64) error {
@@ -130,10 +128,14 @@ func (of *openFile) copyStaged(dst *os.File, id index.StagedID, n int64) error {
 	return err
 }
 
-func copyN(ctx context.Context, dst *os.File, src *transfer.Reader, n int64) error {
+func (f *filesystem) copyN(ctx context.Context, dst *os.File, src *transfer.Reader, n int64) error {
 	buf := make([]byte, min(n, 1<<20))
 	for off := int64(0); off < n; {
-		got, err := src.ReadAt(ctx, buf[:min(int64(len(buf)), n-off)], off)
+		got := 0
+		err := f.patiently(ctx, src, func(ctx context.Context) (err error) {
+			got, err = src.ReadAt(ctx, buf[:min(int64(len(buf)), n-off)], off)
+			return err
+		})
 		if got == 0 && err != nil {
 			return fmt.Errorf("content ends at %d of %d bytes: %w", off, n, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"chatfs/internal/entity"
 )
@@ -21,7 +22,8 @@ type Body struct {
 
 // Download asks for an entity's content, or its thumbnail. It returns with
 // the beginning of the answer; the caller closes the body. Beginning the
-// answer is repeated as other requests are, the body is not.
+// answer is repeated as other requests are, the body is not. An encoded answer
+// is ErrMalformed.
 func (c *Client) Download(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*Body, error) {
 	var b *Body
 	err := c.do(ctx, call{c.down,
@@ -30,7 +32,24 @@ func (c *Client) Download(ctx context.Context, u entity.UUID, secret entity.Secr
 			b = &Body{Length: x.resp.ContentLength, x: x}
 			return nil
 		}})
-	return b, err
+	if err == nil {
+		err = b.plain()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// plain refuses an answer that is encoded: nobody asked for that, and its bytes
+// are not the content's. It ends the download then.
+func (b *Body) plain() error {
+	encoding := strings.Join(b.x.resp.Header.Values("Content-Encoding"), ", ")
+	if encoding == "" || strings.EqualFold(encoding, "identity") {
+		return nil
+	}
+	b.Close()
+	return b.x.malformed("its Content-Encoding is %s", clean(b.x.redact(encoding)))
 }
 
 func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*http.Request, error) {
@@ -39,6 +58,7 @@ func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret enti
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/octet-stream")
+	req.Header.Set("Accept-Encoding", "identity")
 	if !secret.IsZero() {
 		req.Header.Set("share-secret", secret.Reveal())
 	}

@@ -332,3 +332,29 @@ func TestOldTLSIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestEncodedAnswerIsRefused: a download asks for plain bytes, and takes no
+// others for them.
+func TestEncodedAnswerIsRefused(t *testing.T) {
+	s := scripted(t)
+	encoding := ""
+	s.file = func(_ int, w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("Accept-Encoding %q", got)
+		}
+		w.Header().Set("Content-Encoding", encoding)
+		io.WriteString(w, theContent)
+	}
+	c := newClient(t, s.URL)
+	for encoding = range map[string]bool{"gzip": true, "br": true, "identity, gzip": true, "x-" + theSecret: true} {
+		err := get(c)
+		if !errors.Is(err, remote.ErrMalformed) || !remote.Temporary(err) || strings.Contains(err.Error(), theSecret) {
+			t.Errorf("%s: %v", encoding, err)
+		}
+	}
+	for _, encoding = range []string{"", "identity", "Identity"} {
+		if got, err := download(context.Background(), c); err != nil || got != theContent {
+			t.Errorf("%q: %q, %v", encoding, got, err)
+		}
+	}
+}

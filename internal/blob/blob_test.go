@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"chatfs/internal/entity"
@@ -133,6 +134,68 @@ func TestCacheFromBeforeTheStartIsCompared(t *testing.T) {
 	has(t, s, whole, true)
 	has(t, s, lost, false)
 	has(t, s, unknown, false)
+}
+
+// TestPinnedIsComparedAfterEachStart: a disk loses bits over the years. What is
+// not right is not read, and stays beside its place.
+func TestPinnedIsComparedAfterEachStart(t *testing.T) {
+	fusetest.Guard(t)
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	pin := func(n byte) (Key, entity.Digest) {
+		k, digest := s.cacheContent(t, n, 1000)
+		f := must[*CachedFile](t)(s.OpenCached(k, digest))
+		defer f.Close()
+		if err := s.Pin(k, f.File); err != nil {
+			t.Fatal(err)
+		}
+		return k, digest
+	}
+	whole, d1 := pin(1)
+	lost, d2 := pin(2)
+	unknown, _ := pin(3)
+	if err := os.WriteFile(s.pinnedPath(lost), make([]byte, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{Booted: time.Now().Add(time.Hour), Log: logrus.NewEntry(quiet())})
+	must[*CachedFile](t)(s.OpenCached(whole, d1)).Close()
+	must[*CachedFile](t)(s.OpenCached(unknown, entity.Digest{})).Close()
+	for range 2 {
+		if f, err := s.OpenCached(lost, d2); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("damaged content: %v, %v", f, err)
+		}
+	}
+	has(t, s, whole, true)
+	has(t, s, unknown, true)
+	has(t, s, lost, false)
+	if b := must[[]byte](t)(os.ReadFile(s.pinnedPath(lost) + damagedSuffix)); len(b) != 1000 {
+		t.Errorf("%d bytes of the damaged one are left", len(b))
+	}
+}
+
+func quiet() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return log
+}
+
+// TestCopyIntoTheCacheIsCompared, where the cache is on another disk than what
+// is staged.
+func TestCopyIntoTheCacheIsCompared(t *testing.T) {
+	fusetest.Guard(t)
+	s := open(t, t.TempDir(), Options{})
+	f := must[*os.File](t)(s.CreateStaged(1))
+	defer f.Close()
+	must[int](t)(f.Write([]byte("content")))
+	k := Key{UUID: must[entity.UUID](t)(entity.NewUUID())}
+	if err := s.copyStaged(1, k, entity.Digest{1}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("other bytes were copied: %v", err)
+	}
+	has(t, s, k, false)
+	if err := s.copyStaged(1, k, sha256.Sum256([]byte("content"))); err != nil {
+		t.Error(err)
+	}
+	has(t, s, k, true)
 }
 
 // TestStagingLeavesTheReserve fills a small disk by way of Admit.

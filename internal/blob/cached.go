@@ -1,10 +1,8 @@
 package blob
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -74,9 +72,10 @@ func (f *CachedFile) Close() error {
 }
 
 // OpenCached opens a cached or pinned content, whole; fs.ErrNotExist where
-// there is none. What was cached before the machine started is compared with
-// the digest first, and dropped if it has lost bytes with the power; it is also
-// dropped if the digest is not known.
+// there is none. What was not compared with the digest since the machine started
+// is compared first, as it may have lost bytes with the power, or a bit since.
+// A cached copy that is not right, or whose digest is not known, is dropped; a
+// pinned one that is not right is put aside, beside its place.
 func (s *Store) OpenCached(k Key, want entity.Digest) (*CachedFile, error) {
 	for {
 		f, err := s.openCached(k, want)
@@ -89,7 +88,11 @@ func (s *Store) OpenCached(k Key, want entity.Digest) (*CachedFile, error) {
 		break
 	}
 	f, err := os.Open(s.pinnedPath(k))
+	if err == nil {
+		err = s.trustPinned(k, f, want)
+	}
 	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return &CachedFile{File: f}, nil
@@ -105,7 +108,7 @@ func (s *Store) openCached(k Key, want entity.Digest) (*CachedFile, error) {
 		f.Close()
 		return nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	if !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).After(s.booted) {
+	if s.isOld(st) {
 		if err := s.trust(k, f, want); err != nil {
 			f.Close()
 			return nil, err
@@ -126,17 +129,44 @@ func (s *Store) openCached(k Key, want entity.Digest) (*CachedFile, error) {
 // errParted says that another file bears the name now.
 var errParted = errors.New("cached content was replaced")
 
+// isOld tells of a file that was last changed, or compared, before the machine
+// started.
+func (s *Store) isOld(st unix.Stat_t) bool {
+	return !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).After(s.booted)
+}
+
 // trust makes sure of content that a loss of power may have damaged.
 func (s *Store) trust(k Key, f *os.File, want entity.Digest) error {
-	h := sha256.New()
-	_, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62))
-	if err == nil && !want.IsZero() && entity.Digest(h.Sum(nil)) == want {
+	if !want.IsZero() && CheckDigest(k, want, f) == nil {
 		return f.Chmod(0o600) // its time of change tells from now on that it is whole
 	}
 	if err := s.DropCached(k); err != nil {
 		return err
 	}
 	return fmt.Errorf("cached entity %s is doubtful since the machine started: %w", k, fs.ErrNotExist)
+}
+
+// trustPinned makes sure of pinned content. It is synced, but lies for years.
+// What is not right is no content any more, and may be the last that is left of
+// one: it stays for a person to look at.
+func (s *Store) trustPinned(k Key, f *os.File, want entity.Digest) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	if want.IsZero() || !s.isOld(st) {
+		return nil
+	}
+	err := CheckDigest(k, want, f)
+	if err == nil {
+		return f.Chmod(0o600)
+	}
+	if !errors.Is(err, ErrDamaged) {
+		return err // the disk does not give it now
+	}
+	aside := f.Name() + damagedSuffix
+	s.o.Log.WithError(err).Errorf("pinned content is damaged; what is left of it is kept as %s", aside)
+	return errors.Join(fmt.Errorf("pinned entity %s: %w", k, fs.ErrNotExist), os.Rename(f.Name(), aside))
 }
 
 // bootTime is when the machine started, if a test has not said so.
@@ -181,8 +211,8 @@ func (s *Store) added(k Key, size int64) {
 
 // Adopt makes a staged file the cached copy of an entity as well: by a hard
 // link, or by a copy where the cache is on another disk. The staged name
-// stays until RemoveStaged.
-func (s *Store) Adopt(id uint64, k Key) error {
+// stays until RemoveStaged. A copy is compared with the digest.
+func (s *Store) Adopt(id uint64, k Key, want entity.Digest) error {
 	path := s.cachedPath(k)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -192,7 +222,7 @@ func (s *Store) Adopt(id uint64, k Key) error {
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EPERM), errors.Is(err, unix.EMLINK):
-		return s.copyStaged(id, k)
+		return s.copyStaged(id, k, want)
 	case err != nil:
 		return err
 	}
@@ -204,7 +234,7 @@ func (s *Store) Adopt(id uint64, k Key) error {
 	return nil
 }
 
-func (s *Store) copyStaged(id uint64, k Key) error {
+func (s *Store) copyStaged(id uint64, k Key, want entity.Digest) error {
 	src, err := s.OpenStaged(id)
 	if err != nil {
 		return err
@@ -218,7 +248,7 @@ func (s *Store) copyStaged(id uint64, k Key) error {
 	if _, err := io.Copy(d, src); err != nil {
 		return err
 	}
-	return d.Commit(entity.Digest{})
+	return d.Commit(want)
 }
 
 // A Download is a content that is arriving: a file without a name, readable
@@ -228,7 +258,7 @@ type Download struct {
 	k    Key
 	size int64
 	file *os.File
-	sum  hash.Hash
+	sum  entity.Hasher
 	n    int64
 
 	memory bool        // the disk is full
@@ -246,7 +276,7 @@ func (s *Store) NewDownload(k Key, size int64) (*Download, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Download{s: s, k: k, size: size, file: f, sum: sha256.New()}, nil
+	return &Download{s: s, k: k, size: size, file: f}, nil
 }
 
 // Write appends bytes as they arrive. On a full disk it makes room by
@@ -289,8 +319,10 @@ func (d *Download) toMemory() error {
 // File is the file so far, until Close.
 func (d *Download) File() *os.File { return d.file }
 
-// Restart has the next Write begin at the start again. What has arrived
-// stays readable.
+// Hash is the digest of what has arrived, and its sums.
+func (d *Download) Hash() (entity.Digest, entity.Sums) { return d.sum.Digest(), d.sum.Sums() }
+
+// Restart has the next Write begin at the start again. Nobody may be reading.
 func (d *Download) Restart() {
 	d.sum.Reset()
 	d.n = 0
@@ -302,7 +334,7 @@ func (d *Download) Commit(want entity.Digest) error {
 	if d.size >= 0 && d.n != d.size {
 		return fmt.Errorf("entity %s: %d bytes came, it has %d: %w", d.k, d.n, d.size, ErrDamaged)
 	}
-	if got := entity.Digest(d.sum.Sum(nil)); !want.IsZero() && got != want {
+	if got := d.sum.Digest(); !want.IsZero() && got != want {
 		return fmt.Errorf("entity %s: SHA-256 is %s, was %s: %w", d.k, got, want, ErrDamaged)
 	}
 	if err := d.file.Truncate(d.n); err != nil || d.memory {

@@ -12,9 +12,13 @@
 // sets all going. Identical content is sent once.
 //
 // An entity is downloaded once, however many read it; each read is answered
-// as soon as its bytes are here. A download goes on when its readers are
-// gone, so that the next one finds it. A reader that has got to the end has got
-// what the digest tells. Who opens a directory's files in its order finds the
+// as soon as its bytes are here and right: a block of them by its sum, and all,
+// before the last of them is given out, cached or pinned, by the digest. What is
+// wrong is asked for again, and never seen. Where no sums are known the first
+// byte waits for the whole, and the sums are recorded; where the digest is not
+// known either, as of a thumbnail, the whole is what comes in the right length.
+// A download goes on when its readers are gone, so that the next one finds it.
+// Who opens a directory's files in its order finds the
 // next ones fetched, at most Config.Prefetch bytes of them.
 //
 // Before the service forgets a file's entity, after half its time there, its
@@ -33,5 +37,9 @@
 //
 // # Limitations
 //
-// A download that is cut begins anew, as the service promises no ranges.
+// A download that is cut is sent anew from its beginning, as the service promises
+// no ranges; what was right of it is passed over.
+//
+// A service that means ill can make blocks that have the right sums. Who reads
+// only some of them gets them; who reads to the end, or later, does not.
 package transfer

@@ -22,8 +22,10 @@ import (
 )
 
 // everyFault strikes one request in twenty of each kind, all at once: half of
-// all requests meet one. The plan's limit alone is left out, as it is final.
-const everyFault = "throttle=5%,unavailable=5%,error=5%,html=5%,reset=5%,stall=5%,cut=5%,hang=5%,length=5%,expire=5%,redirect=5%,latency=5ms@5%"
+// all requests meet one, and two of three downloads. The plan's limit alone is
+// left out, as it is final.
+const everyFault = "throttle=5%,unavailable=5%,error=5%,html=5%,reset=5%,stall=5%,cut=5%,hang=5%,length=5%,expire=5%,redirect=5%,latency=5ms@5%," +
+	"page=5%,gzip=5%,flip=5%,swap=5%,longer=5%"
 
 // TestEveryFaultAtOnce uploads files and reads them back through them: 2,000
 // with CHATFS_TEST_LONG, else a few. Nothing is lost, nothing is doubled in
@@ -79,6 +81,9 @@ func (q *queue) writeMany(files int, seed uint64) (contents map[string]string, d
 	for i := range files {
 		name := fmt.Sprint(i)
 		content := strings.Repeat(fmt.Sprintf("%d/%d,", seed, i), 1+r.IntN(4000))
+		if i%8 == 0 { // of several blocks
+			content = strings.Repeat(content, 10)
+		}
 		if i%10 == 9 {
 			content = contents[fmt.Sprint(i-1-r.IntN(9))]
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -18,7 +17,7 @@ import (
 )
 
 // fetchTries bounds one download; the client repeats requests by itself, so
-// these are for bodies that are cut.
+// these are for bodies that are cut, or wrong.
 const fetchTries = 4
 
 type fetcher struct {
@@ -27,20 +26,6 @@ type fetcher struct {
 }
 
 func (f *fetcher) init() { f.running = make(map[blob.Key]*download) }
-
-// A download is one content that is arriving, for all its readers.
-type download struct {
-	dst  *blob.Download
-	size int64 // bytes; -1 where that is not known
-
-	mu    sync.Mutex
-	have  int64         // bytes from the start that are here
-	least int64         // that somebody waits for; noBytes if nobody does
-	over  bool          // no more will come
-	err   error         // why, if not all came
-	news  chan struct{} // closed and replaced when the above change
-	users int           // readers and the fetching goroutine
-}
 
 // A Reader reads one content, cached or arriving.
 type Reader struct {
@@ -103,19 +88,14 @@ func digestOf(k blob.Key, e entity.Entity) entity.Digest {
 
 // begin starts a download. The caller holds fetches.mu.
 func (t *Transfer) begin(k blob.Key, e entity.Entity) (*Reader, error) {
-	size := e.Size
-	if k.Thumb {
-		size = -1
-	}
-	dst, err := t.Blobs.NewDownload(k, size)
+	d, err := newDownload(t.Blobs, k, e)
 	if err != nil {
 		return nil, err
 	}
-	d := &download{dst: dst, size: size, least: noBytes, news: make(chan struct{}), users: 2}
 	t.fetches.running[k] = d
 	t.ended.Go(func() {
 		defer d.drop()
-		err := t.fetch(d, k, e)
+		err := t.fetch(d)
 		t.fetches.mu.Lock()
 		delete(t.fetches.running, k)
 		t.fetches.mu.Unlock()
@@ -124,8 +104,8 @@ func (t *Transfer) begin(k blob.Key, e entity.Entity) (*Reader, error) {
 	return &Reader{d: d}, nil
 }
 
-// fetch downloads until the content is whole and checked, within tries.
-func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
+// fetch downloads until the content is whole and right, within tries.
+func (t *Transfer) fetch(d *download) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 100 * time.Millisecond
 	var err error
@@ -133,23 +113,30 @@ func (t *Transfer) fetch(d *download, k blob.Key, e entity.Entity) error {
 		if try > 0 && !t.sleep(pause.NextBackOff()) {
 			return t.ctx.Err()
 		}
-		if err = t.fetchOnce(d, k, e); err == nil || !remote.Temporary(err) || t.ctx.Err() != nil {
+		if err = t.fetchOnce(d); errors.Is(err, ErrMalformed) {
+			t.Log.WithError(err).Warnf("%s: what the service answered is not its content", t.whose(d.k))
+		}
+		if err == nil || !remote.Temporary(err) || d.spoilt || t.ctx.Err() != nil {
 			break
 		}
 	}
-	if !k.Thumb {
-		err = t.noteGone(e.UUID, err)
+	if !d.k.Thumb {
+		err = t.noteGone(d.k.UUID, err)
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// whose is a path of the content's, for the log.
+func (t *Transfer) whose(k blob.Key) string {
+	users, err := t.Index.Users(k.UUID)
+	if err != nil || len(users) == 0 {
+		return fmt.Sprintf("entity %s (no file has it now)", k)
 	}
-	if err := d.dst.Commit(digestOf(k, e)); err != nil {
-		if errors.Is(err, blob.ErrDamaged) {
-			err = fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		return err
+	path := pathOf(t.Index, users[0])
+	if k.Thumb {
+		path += " (thumbnail)"
 	}
-	return nil
+	return path
 }
 
 func (t *Transfer) sleep(d time.Duration) bool {
@@ -163,133 +150,38 @@ func (t *Transfer) sleep(d time.Duration) bool {
 	}
 }
 
-// fetchOnce asks for the content and keeps what comes.
-func (t *Transfer) fetchOnce(d *download, k blob.Key, e entity.Entity) error {
-	body, err := t.Remote.Download(t.ctx, e.UUID, e.Secret, k.Thumb)
+// fetchOnce asks for the content, and keeps what comes as far as it is right.
+func (t *Transfer) fetchOnce(d *download) error {
+	body, err := t.Remote.Download(t.ctx, d.k.UUID, d.secret, d.k.Thumb)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	t.networkWorks()
-	d.dst.Restart()
-	limit := int64(maxThumb)
-	if !k.Thumb {
-		limit = e.Size
+	if err = d.fits(body.Length); err == nil {
+		err = d.take(body)
 	}
-	n, err := d.copy(io.LimitReader(body, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("entity %s: more than the %d bytes it has: %w", k, limit, ErrMalformed)
+	if err == nil {
+		err = d.commit()
 	}
-	if err == nil && !k.Thumb && n < limit {
-		err = fmt.Errorf("entity %s: %d of %d bytes came: %w", k, n, limit, ErrUnavailable)
+	if err == nil && !d.k.Thumb {
+		t.noteSums(d)
 	}
 	return err
 }
 
-// maxThumb bounds a thumbnail, in bytes: where the service makes none it
-// answers the original, of at most entity.MaxSize unless a contract says
-// otherwise.
-const maxThumb = 64 << 20
-
-// noBytes are more than any content has.
-const noBytes = 1 << 62
-
-// pieceSize of a content, in bytes, are read at once.
-const pieceSize = 128 << 10
-
-// pieces are what contents are read in.
-var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
-
-// copy takes bytes as they come and tells the readers.
-func (d *download) copy(src io.Reader) (int64, error) {
-	piece := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(piece)
-	buf := piece[:]
-	var n int64
-	for {
-		got, rerr := src.Read(buf)
-		if _, err := d.dst.Write(buf[:got]); err != nil {
-			return n, err
-		}
-		n += int64(got)
-		d.arrived(n)
-		if errors.Is(rerr, io.EOF) {
-			return n, nil
-		}
-		if rerr != nil {
-			return n, rerr
-		}
+// noteSums records of a content that is whole what was not known of it.
+func (t *Transfer) noteSums(d *download) {
+	digest, sums := d.dst.Hash()
+	if digest == d.digest && sums == d.sums {
+		return
+	}
+	if err := t.Index.SetDigest(d.k.UUID, digest, sums); err != nil {
+		t.Log.WithError(err).Warnf("%s: its digest could not be recorded; it is when it is fetched again", t.whose(d.k))
 	}
 }
 
-func (d *download) arrived(n int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.have = max(d.have, n)
-	if d.have >= d.least {
-		d.tell()
-	}
-}
-
-func (d *download) end(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.over, d.err = true, err
-	d.tell()
-}
-
-// tell wakes whoever waits. The caller holds mu.
-func (d *download) tell() {
-	d.least = noBytes
-	close(d.news)
-	d.news = make(chan struct{})
-}
-
-func (d *download) use() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.users++
-}
-
-// drop closes the file with its last user.
-func (d *download) drop() {
-	d.mu.Lock()
-	d.users--
-	last := d.users == 0
-	d.mu.Unlock()
-	if last {
-		d.dst.Close()
-	}
-}
-
-// wait returns once n bytes are here, or no more will come. The last bytes
-// are given out only when the whole was checked.
-func (d *download) wait(ctx context.Context, n int64) error {
-	if d.size >= 0 && n >= d.size {
-		n = noBytes
-	}
-	for {
-		d.mu.Lock()
-		enough, news, over, err := d.have >= n, d.news, d.over, d.err
-		if !enough && !over {
-			d.least = min(d.least, n)
-		}
-		d.mu.Unlock()
-		if over {
-			return err
-		}
-		if enough {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// ReadAt reads like io.ReaderAt, as soon as the bytes are here. It ends early
+// ReadAt reads like io.ReaderAt, as soon as the bytes are here and right. It ends early
 // with ctx's error, or with the error that ended the download.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	file, err := r.FileFor(ctx, off+int64(len(p)))
@@ -310,6 +202,19 @@ func (r *Reader) FileFor(ctx context.Context, n int64) (*os.File, error) {
 	}
 	return r.d.dst.File(), nil
 }
+
+// Arrived is how many bytes of the content have come from the service so far,
+// whether they may be read yet or not: while it grows, waiting helps.
+func (r *Reader) Arrived() int64 {
+	if r.file != nil {
+		return 0
+	}
+	return r.d.arrivedSoFar()
+}
+
+// Failed tells whether the download failed a while ago, so that another reader
+// may get what this one never will.
+func (r *Reader) Failed() bool { return r.file == nil && r.d.failed() }
 
 // WaitWhole returns once the whole content is here and checked.
 func (r *Reader) WaitWhole(ctx context.Context) error {

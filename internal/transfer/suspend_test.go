@@ -36,7 +36,7 @@ func TestSweepAfterSuspend(t *testing.T) {
 		must(t, err)
 		_, err = x.Uploaded(in.Ino, in.Version, entity.Entity{UUID: u}, false)
 		must(t, err)
-		must(t, blobs.Adopt(1, blob.Key{UUID: u}))
+		must(t, blobs.Adopt(1, blob.Key{UUID: u}, entity.Digest{}))
 		k := transfer.New(transfer.Config{Index: x, Blobs: blobs, Retention: 7 * day, Now: now})
 		must(t, k.Start())
 		time.Sleep(2 * time.Hour)

@@ -204,7 +204,7 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 	if err != nil || !committed {
 		return err
 	}
-	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: ent.UUID}); err != nil {
+	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: ent.UUID}, c.digest); err != nil {
 		t.Log.WithError(err).Warnf("%s: the cache could not take it; it will be fetched when it is read", t.describe(e.Ino))
 	}
 	t.Index.OnDurable(func() {
