@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +70,7 @@ func TestNoWrongByteIsRead(t *testing.T) {
 	}
 }
 
-// wantRightOrEIO copies a file by cp, and reads it here and there.
+// wantRightOrEIO copies a file by cp, and reads it in its middle alone.
 func (f *fixture) wantRightOrEIO(name string, want []byte) {
 	f.t.Helper()
 	to := filepath.Join(f.t.TempDir(), name)
@@ -89,12 +88,11 @@ func (f *fixture) wantRightOrEIO(name string, want []byte) {
 	file, err := os.Open(f.path(name))
 	must(f.t, err)
 	defer file.Close()
-	for _, off := range []int64{int64(len(want)) / 2, int64(len(want)) - 100} {
-		b := make([]byte, 100)
-		n, err := file.ReadAt(b, off)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EIO) || !bytes.HasPrefix(want[off:], b[:n]) {
-			f.t.Errorf("%s: %d bytes at %d are wrong, or %v", name, n, off, err)
-		}
+	off := int64(len(want)) / 2
+	b := make([]byte, 100)
+	n, err := file.ReadAt(b, off)
+	if err != nil && !errors.Is(err, syscall.EIO) || !bytes.HasPrefix(want[off:], b[:n]) {
+		f.t.Errorf("%s: %d bytes at %d are wrong, or %v", name, n, off, err)
 	}
 }
 
