@@ -34,8 +34,8 @@ func startDaemon(cmd *cobra.Command, o *mountOptions, dir string, set *settings)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(p.state, 0o700); err != nil {
-		return fail(exitProfile, "profile %s: %w", p.name, err)
+	if err := p.makeDirs(); err != nil {
+		return err
 	}
 	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -59,11 +59,14 @@ func (p profileFlags) resolve(base string) (*profile, error) {
 	if r.cache == "" && r.state != "" {
 		r.cache = filepath.Join(r.state, "cache")
 	}
-	if r.cache == "" {
-		r.cache = filepath.Join(cacheRoot(), name)
-	}
 	if r.state == "" {
 		r.state = filepath.Join(stateRoot(), name)
+	}
+	if r.cache == "" {
+		r.cache = filepath.Join(cacheRoot(), name)
+		if r.cache == r.state { // XDG_STATE_HOME is XDG_CACHE_HOME
+			r.cache = filepath.Join(r.state, "cache")
+		}
 	}
 	var err1, err2 error
 	r.state, err1 = filepath.Abs(r.state)
@@ -95,16 +98,39 @@ func profileOf(base string) string {
 	return name
 }
 
+// makeDirs makes the directories, 0700. What is there is taken only if nobody
+// else has a hand in it, and is left as it is.
+func (p *profile) makeDirs() error {
+	if err := p.apart(); err != nil {
+		return err
+	}
+	for _, dir := range []string{p.state, p.cache} {
+		if err := ownDir(dir); err != nil {
+			return fail(exitProfile, "profile %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// apart refuses to keep in a cache, which a person may delete, what exists
+// nowhere else.
+func (p *profile) apart() error {
+	state, err1 := realPath(p.state)
+	cache, err2 := realPath(p.cache)
+	if err := errors.Join(err1, err2); err != nil {
+		return fail(exitProfile, "profile %s: %w", p.name, err)
+	}
+	if rel, err := filepath.Rel(cache, state); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		return fail(exitUsage, "the cache %s may be deleted at any time, and would hold the names and share-secrets in %s: give another --cache-dir", cache, state)
+	}
+	return nil
+}
+
 // open makes the directories and takes the profile's lock, or says who has
 // it.
 func (p *profile) open() error {
-	for _, dir := range []string{p.state, p.cache} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fail(exitProfile, "profile %s: %w", p.name, err)
-		}
-		if err := os.Chmod(dir, 0o700); err != nil {
-			return fail(exitProfile, "profile %s: %w", p.name, err)
-		}
+	if err := p.makeDirs(); err != nil {
+		return err
 	}
 	p.lock = flock.New(filepath.Join(p.state, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)

@@ -27,6 +27,7 @@ Every flag of chatfs mount is also a variable CHATFS_<FLAG> (CHATFS_CACHE_SIZE
 for --cache-size) and a key of the configuration file; a flag goes before a
 variable, a variable before the file. Those of chatfs serve are variables too.`,
 		Args:              cobra.ArbitraryArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return findHome() },
 		RunE:              unknownCommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,

@@ -105,6 +105,9 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := ownDir(o.data); err != nil {
+		return fail(exitProfile, "--data: %w", err)
+	}
 	outliveReaders()
 	signals, stop := endSignals()
 	defer stop()

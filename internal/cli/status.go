@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -125,7 +126,7 @@ func (p *profile) openAtRest(mend bool) (_ *atRest, err error) {
 		return nil, fail(exitNotMounted, "profile %s: nothing is kept in %s", p.name, p.state)
 	}
 	if p.cache == "" { // of a mount that is known by its note alone
-		p.cache = p.state
+		p.cache = filepath.Join(p.state, "cache")
 	}
 	if err := p.open(); err != nil {
 		return nil, err
