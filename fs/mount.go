@@ -141,7 +141,7 @@ func Mount(mountpoint string, c Config) (*Server, error) {
 	f.dirs.nodes = make(map[index.Ino]*node)
 	f.late.ending = make(chan struct{})
 	f.inval = newInvalidator()
-	f.debugLog = c.Log.WriterLevel(logrus.DebugLevel)
+	f.debugLog = debugLog{c.Log.WriterLevel(logrus.DebugLevel)}
 	root := &node{fs: f, ino: index.Root}
 	f.dirs.add(root)
 	server, err := gofs.Mount(mountpoint, root, f.options())

@@ -1,10 +1,14 @@
 package remote
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 )
@@ -78,6 +82,10 @@ type envelope struct {
 // maxDescription bounds what of the service's text stands in an error.
 const maxDescription = 300
 
+// maxSearched bounds what of it is searched for secrets, before it is cut to
+// that, in bytes.
+const maxSearched = 16 << 10
+
 // parseEnvelope reads a failure's answer; whatever is no envelope is an empty
 // one.
 func parseEnvelope(body []byte) (e envelope) {
@@ -85,6 +93,48 @@ func parseEnvelope(body []byte) (e envelope) {
 	_ = json.Unmarshal(body, &e)
 	return e
 }
+
+// The shortest piece of a secret that is hidden, in bytes: as it is, and in a
+// form with an alphabet so small that other texts have such pieces too.
+const (
+	shortPiece = 4
+	longPiece  = 8
+)
+
+// hide takes a secret out of a text, and all pieces of it, in the forms that
+// pages, addresses and headers have.
+func hide(s, secret string) string {
+	if secret == "" {
+		return s
+	}
+	b := []byte(secret)
+	for _, form := range []string{secret, url.QueryEscape(secret), html.EscapeString(secret)} {
+		s = hidePieces(s, form, shortPiece)
+	}
+	for _, form := range []string{base64.RawStdEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b), hex.EncodeToString(b)} {
+		s = hidePieces(s, form, longPiece)
+	}
+	return s
+}
+
+func hidePieces(s, secret string, shortest int) string {
+	var b strings.Builder
+	n, shown := min(len(secret), shortest), 0
+	for i := 0; i+n <= len(s); i++ {
+		if !strings.Contains(secret, s[i:i+n]) {
+			continue
+		}
+		end := i + n
+		for end < len(s) && strings.Contains(secret, s[end+1-n:end+1]) {
+			end++
+		}
+		b.WriteString(s[shown:i] + redacted)
+		shown, i = end, end-1
+	}
+	return b.String() + s[shown:]
+}
+
+const redacted = "[redacted]"
 
 // clean makes a stranger's text one bounded line without control characters.
 // Secrets are taken out before: one that is cut would not be found any more.

@@ -104,14 +104,13 @@ func (x *exchange) broken(err error) error {
 }
 
 // redact takes the client's secrets, and the request's, out of a text that
-// others wrote.
+// others wrote: whole or in pieces, as they are or as others write them.
 func (x *exchange) redact(s string) string {
 	c := x.client
+	s = s[:min(len(s), maxSearched)]
 	token := strings.TrimPrefix(x.req.Header.Get("Authorization"), "Bearer ")
 	for _, secret := range []string{c.ClientSecret.Reveal(), c.Password.Reveal(), token, x.req.Header.Get("share-secret")} {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "[redacted]")
-		}
+		s = hide(s, secret)
 	}
 	return s
 }

@@ -62,7 +62,7 @@ func (t *target) backup(cmd *cobra.Command, path string, keys *keyFlags) error {
 		return writeArchive(w, service, seals, func(w io.Writer) error { return t.copyIndex(cmd, w) })
 	}
 	if path == stdio {
-		if err := write(cmd.OutOrStdout()); err != nil {
+		if err := write(raw(cmd.OutOrStdout())); err != nil {
 			return fmt.Errorf("backup: what was written is no whole one: %w", err)
 		}
 		return nil
@@ -89,7 +89,7 @@ const stdio = "-"
 // for, and before anything is made.
 func checkBackupPath(out io.Writer, path string) error {
 	if path == stdio {
-		if f, ok := out.(*os.File); ok && isTerminal(f) {
+		if f, ok := raw(out).(*os.File); ok && isTerminal(f) {
 			return fail(exitUsage, "a backup is nothing for a terminal: name a file, or lead the output into one")
 		}
 		return nil

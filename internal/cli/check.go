@@ -89,7 +89,7 @@ func (c *checkRun) run() (err error) {
 }
 
 func (c *checkRun) print(format string, args ...any) {
-	fmt.Fprintf(c.cmd.OutOrStdout(), format+"\n", args...)
+	fmt.Fprintln(c.cmd.OutOrStdout(), plain(fmt.Sprintf(format, args...)))
 }
 
 // open opens the profile. An index that can't be opened as it is is a problem of

@@ -144,7 +144,7 @@ func (s *session) isMounted() bool {
 
 // say tells a person, and whoever asked for the end.
 func (s *session) say(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
+	line := plain(fmt.Sprintf(format, args...))
 	fmt.Fprintf(s.out, "chatfs: %s\n", line)
 	s.lines.publish(line)
 }

@@ -68,7 +68,7 @@ func tell(w io.Writer, err error) int {
 	var own *exitError
 	if err != nil && !(errors.As(err, &own) && own.said) {
 		line := strings.Join(strings.Fields(err.Error()), " ")
-		fmt.Fprintf(w, "chatfs: %s\n", line)
+		fmt.Fprintf(w, "chatfs: %s\n", plain(line))
 	}
 	return exitCode(err)
 }

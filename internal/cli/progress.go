@@ -17,7 +17,9 @@ const progressEvery = 2 * time.Second
 func progressLines(out io.Writer) func(line string, last bool) bool {
 	var printed time.Time
 	inPlace := isTerminal(os.Stderr)
+	out = raw(out) // the cursor is moved
 	return func(line string, last bool) bool {
+		line = plain(line)
 		switch {
 		case inPlace && last:
 			fmt.Fprintf(out, "\r\x1b[Kchatfs: %s\n", line)

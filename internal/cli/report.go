@@ -152,9 +152,9 @@ func (r *report) headline() string {
 
 // print writes the report for a person.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintln(w, r.headline())
+	fmt.Fprintln(w, plain(r.headline()))
 	if r.Problem != "" {
-		fmt.Fprintf(w, "  problem   %s\n", r.Problem)
+		fmt.Fprintf(w, "  problem   %s\n", plain(r.Problem))
 		return
 	}
 	service := r.Service
@@ -167,7 +167,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  queue     %s (%s) waiting, %d of them uploading, %d failed, %d local\n",
 		plural(r.Waiting, "file"), formatSize(r.Bytes), r.Uploading, len(r.Failed), r.Local)
 	if r.PausedWhy != "" {
-		fmt.Fprintf(w, "  paused    for %s, and tried again: %s\n", time.Since(r.Paused).Round(time.Second), r.PausedWhy)
+		fmt.Fprintf(w, "  paused    for %s, and tried again: %s\n", time.Since(r.Paused).Round(time.Second), plain(r.PausedWhy))
 	}
 	if r.CacheLimit > 0 {
 		fmt.Fprintf(w, "  cache     %s of %s\n", formatSize(r.CacheBytes), formatSize(r.CacheLimit))
@@ -189,7 +189,7 @@ func printFiles(w io.Writer, word string, files []failedFile) {
 			fmt.Fprintf(w, "  … and %d more (chatfs status --json)\n", len(files)-i)
 			return
 		}
-		fmt.Fprintf(w, "  %-9s %q (%s): %s\n", word, f.Path, formatSize(f.Size), f.Reason)
+		fmt.Fprintf(w, "  %-9s %q (%s): %s\n", word, f.Path, formatSize(f.Size), plain(f.Reason))
 	}
 }
 

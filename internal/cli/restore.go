@@ -237,7 +237,7 @@ func (r *restoring) lookAtOld() error {
 	if errors.Is(err, index.ErrLocked) {
 		return err
 	} else if err != nil {
-		fmt.Fprintf(r.cmd.ErrOrStderr(), "chatfs: the index that is there can't be opened, and is kept as it is: %v\n", err)
+		fmt.Fprintf(r.cmd.ErrOrStderr(), "chatfs: the index that is there can't be opened, and is kept as it is: %s\n", plain(err.Error()))
 		return nil
 	}
 	if stats, err := x.Stats(); err == nil {
@@ -267,7 +267,7 @@ func (r *restoring) examine() (err error) {
 	faults, err := transfer.CheckStaged(x, r.blobs)
 	for _, f := range faults {
 		if f.Kind == transfer.StagedMissing { // other bytes that are there are a later content's
-			fmt.Fprintln(r.cmd.ErrOrStderr(), f)
+			fmt.Fprintln(r.cmd.ErrOrStderr(), plain(f.String()))
 			err = errors.Join(err, f.Mend())
 		}
 	}

@@ -33,8 +33,8 @@ variable, a variable before the file. Those of chatfs serve are variables too.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.SetOut(os.Stdout)
-	root.SetErr(os.Stderr)
+	root.SetOut(screen{os.Stdout})
+	root.SetErr(screen{os.Stderr})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fail(exitUsage, "%w (see %s --help)", err, c.CommandPath())
 	})

@@ -281,11 +281,15 @@ func (s *session) closeControl() error {
 // newLogger writes to where the person reads.
 func newLogger(out io.Writer, level string) *logrus.Logger {
 	log := logrus.New()
-	log.SetOutput(out)
+	log.SetOutput(raw(out)) // the formatter escapes, and colours
 	if parsed, err := logrus.ParseLevel(level); err == nil {
 		log.SetLevel(parsed)
 	}
-	log.SetFormatter(&logrus.TextFormatter{DisableColors: !isTerminal(os.Stderr), FullTimestamp: true})
+	if isTerminal(os.Stderr) {
+		log.SetFormatter(plainFormatter{&logrus.TextFormatter{FullTimestamp: true}})
+	} else {
+		log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
+	}
 	return log
 }
 

@@ -32,7 +32,7 @@ that all are; 9 that some can't be uploaded (chatfs status tells why).`,
 // printLines shows the other process's progress.
 func printLines(cmd *cobra.Command) func(control.Event) error {
 	return func(e control.Event) error {
-		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "chatfs: %s\n", e.Line)
+		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "chatfs: %s\n", plain(e.Line))
 		return err
 	}
 }
