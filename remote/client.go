@@ -31,7 +31,7 @@ type Config struct {
 
 	InsecureHTTP bool    // speak plain http to other machines too
 	CACert       string  // a file of PEM certificates to trust as well
-	MaxRPS       float64 // requests a second, up and down each; 0 is DefaultRPS, less is no limit
+	MaxRPS       float64 // requests a second, up and down together; 0 is DefaultRPS, less is no limit
 	Version      string  // for the User-Agent
 	Log          *logrus.Entry
 
@@ -40,12 +40,13 @@ type Config struct {
 	AnswerTimeout   time.Duration // to begin the answer: 30 s
 	ProgressTimeout time.Duration // to send or take the next byte: 30 s
 	MaxTries        int           // requests an operation makes: 5
-	FirstPause      time.Duration // before an operation's second request: 250 ms; twice that after a refusal
+	FirstPause      time.Duration // before an operation's second request: 250 ms
+	Patience        time.Duration // with a service that asks to slow down, before an operation fails: 30 s
 }
 
-// DefaultRPS keeps well below the 100 requests a second that the service's
-// documents allow an app, up and down each.
-const DefaultRPS = 50
+// DefaultRPS is what the service's documents allow an app, up and down each. A
+// service that allows less is asked less.
+const DefaultRPS = 100
 
 func (c *Config) defaults() {
 	setDefault(&c.MaxRPS, DefaultRPS)
@@ -54,6 +55,7 @@ func (c *Config) defaults() {
 	setDefault(&c.ProgressTimeout, 30*time.Second)
 	setDefault(&c.MaxTries, 5)
 	setDefault(&c.FirstPause, 250*time.Millisecond)
+	setDefault(&c.Patience, 30*time.Second)
 	setDefault(&c.Version, "devel")
 	if c.Log == nil {
 		c.Log = logrus.NewEntry(logrus.StandardLogger())
@@ -73,10 +75,9 @@ type Client struct {
 	base   *url.URL
 	http   *http.Client
 	tokens tokens
+	limits *throttle
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
-
-	up, down, asking *throttle // asking is for tokens
 }
 
 // New makes a Client; nothing is sent. An address that has no org or app, or
@@ -91,8 +92,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := &pauses{first: 2 * c.FirstPause}
-	cl := &Client{Config: c, base: base, up: newThrottle(c.MaxRPS, shared), down: newThrottle(c.MaxRPS, shared), asking: newThrottle(-1, shared)}
+	cl := &Client{Config: c, base: base, limits: newThrottle(c.MaxRPS, c.Patience)}
 	cl.ctx, cl.stop = context.WithCancel(context.Background())
 	cl.tokens.init(cl)
 	dialer := &net.Dialer{Timeout: c.DialTimeout, KeepAlive: 30 * time.Second}
@@ -192,6 +192,7 @@ func (c *Client) address(elem ...string) string { return c.base.JoinPath(elem...
 func (c *Client) Close() error {
 	c.stop()
 	c.tokens.wait()
+	c.limits.close()
 	c.http.CloseIdleConnections()
 	return nil
 }
@@ -200,20 +201,22 @@ func (c *Client) Close() error {
 // an answer that is a success. use ends the exchange; its temporary errors
 // count as failures.
 type call struct {
-	throttle *throttle
+	of       direction
+	priority func() Priority
 	make     func(context.Context) (*http.Request, error)
 	use      func(*exchange) error
 }
 
 // do makes the request until it succeeds, cannot succeed or was tried often
 // enough. Being told to slow down is no failure of the request, and has a
-// bound of its own.
+// bound of its own: Config.Patience.
 func (c *Client) do(ctx context.Context, k call) error {
-	renewed, tries, refusals := false, 0, 0
+	began, renewed, tries := time.Now(), false, 0
+	var refused time.Time // first
 	for {
 		token, err := c.tokens.get(ctx)
 		if err == nil {
-			err = c.once(ctx, k, token)
+			err = c.once(ctx, k, token, began)
 		}
 		switch {
 		case err == nil || ctx.Err() != nil && !Temporary(err):
@@ -223,8 +226,11 @@ func (c *Client) do(ctx context.Context, k call) error {
 		case errors.Is(err, ErrUnauthorized) && !renewed && !token.IsZero() && c.tokens.renews():
 			renewed = true
 			c.tokens.refused(token)
-		case errors.Is(err, ErrThrottled): // the pause is the throttle's
-			if refusals++; refusals >= 2*c.MaxTries {
+		case errors.Is(err, ErrThrottled): // its turn comes by the throttle
+			if refused.IsZero() {
+				refused = time.Now()
+			}
+			if !c.limits.again(err, refused) {
 				return err
 			}
 		case Temporary(err):
@@ -240,9 +246,9 @@ func (c *Client) do(ctx context.Context, k call) error {
 	}
 }
 
-// once makes one request, when it may be sent.
-func (c *Client) once(ctx context.Context, k call, token entity.Secret) error {
-	since, err := k.throttle.wait(ctx)
+// once makes one request of an operation, when it may be sent.
+func (c *Client) once(ctx context.Context, k call, token entity.Secret, began time.Time) error {
+	falls, err := c.limits.wait(ctx, k.of, k.priority, began)
 	if err != nil {
 		return err
 	}
@@ -257,20 +263,26 @@ func (c *Client) once(ctx context.Context, k call, token entity.Secret) error {
 		return err
 	}
 	if x.resp.StatusCode == http.StatusOK {
-		k.throttle.worked(since)
+		c.limits.worked(k.of, falls)
 		return k.use(x)
 	}
 	defer x.end()
 	failure := x.failure()
 	if errors.Is(failure, ErrThrottled) {
-		c.slowDown(k.throttle, since, failure, x.resp.Header.Get("Retry-After"))
+		c.slowDown(k.of, falls, failure, x.resp.Header.Get("Retry-After"))
 	}
 	return failure
 }
 
-func (c *Client) slowDown(t *throttle, since int, failure error, header string) {
-	if pause := t.slowDown(since, retryAfter(header, time.Now())); pause > 0 {
-		c.Log.WithError(failure).Warnf("all requests pause for %s", pause.Round(time.Millisecond))
+func (c *Client) slowDown(d direction, falls int, failure *Error, header string) {
+	asked := retryAfter(header, time.Now())
+	rate, until := c.limits.slowDown(d, falls, asked)
+	failure.RetryAt = until
+	if asked > 0 {
+		c.Log.WithError(failure).Warnf("%s pause until %s: the service asked for %s", d, until.Format(time.TimeOnly), asked)
+	}
+	if rate > 0 {
+		c.Log.WithError(failure).Debugf("the service takes less: %.3g requests a second from now on", rate)
 	}
 }
 

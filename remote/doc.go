@@ -8,8 +8,12 @@
 // none is followed but a download's. Plain http is spoken to loopback alone,
 // unless the configuration says otherwise. Token requests are shared by all
 // requests of a Client and never come in storms: a token is renewed in the
-// background at half its life, and when the service refuses it. When the
-// service asks to slow down, all requests do, those for tokens too.
+// background at half its life, and when the service refuses it.
+//
+// All requests but those for tokens go out at one rate, at most Config.MaxRPS,
+// which falls to what the service takes when it refuses more than chance
+// explains, and rises again; by Priority, and every eighth by age. A pause that
+// the service asks for holds its direction, up, down or tokens, alone.
 //
 // Every wait ends with its context; besides, the service has a bounded time
 // to accept a connection, to begin its answer and to send or take the next
@@ -23,7 +27,7 @@
 //
 // # Lock order
 //
-// tokens.mu and pauses.mu are never held together, nor over the network.
+// tokens.mu and throttle.mu are never held together, nor over the network.
 //
 // # Limitations
 //

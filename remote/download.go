@@ -26,7 +26,11 @@ type Body struct {
 // is ErrMalformed.
 func (c *Client) Download(ctx context.Context, u entity.UUID, secret entity.Secret, thumb bool) (*Body, error) {
 	var b *Body
-	err := c.do(ctx, call{c.down,
+	priority := Reads
+	if thumb {
+		priority = Thumbnails
+	}
+	err := c.do(ctx, call{down, priorityOf(ctx, priority),
 		func(ctx context.Context) (*http.Request, error) { return c.downloadRequest(ctx, u, secret, thumb) },
 		func(x *exchange) error {
 			b = &Body{Length: x.resp.ContentLength, x: x}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -37,12 +38,16 @@ type Error struct {
 	Method      string
 	Path        string
 	Err         error // the cause, if it is not the service's answer
+
+	RetryAt time.Time // of ErrThrottled: no request is made before; zero where the service did not say
 }
 
 // Error is one line: the request, and what came of it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
+	if e.Method != "" { // else it was not made
+		fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
+	}
 	switch {
 	case e.Err != nil:
 		fmt.Fprintf(&b, "%v: %v", e.Kind, e.Err)

@@ -332,7 +332,7 @@ func TestCancelEndsAtOnce(t *testing.T) {
 		"the answer": {file: hang},
 		"the body":   {file: halves["stalled body"]},
 		"the pause": {file: func(_ *script, w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Retry-After", "100")
+			w.Header().Set("Retry-After", "20")
 			w.WriteHeader(503)
 		}},
 		"its next try":   {file: func(_ *script, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},

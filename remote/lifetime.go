@@ -26,7 +26,7 @@ func (c *Client) Refresh(ctx context.Context, ids []entity.UUID) (done []entity.
 	if err != nil {
 		return nil, err
 	}
-	err = c.do(ctx, call{c.up, func(ctx context.Context) (*http.Request, error) {
+	err = c.do(ctx, call{up, priorityOf(ctx, Prefetch), func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.address("users", c.Username, "chatfiles", "lifetime"), bytes.NewReader(body))
 		if err == nil {
 			req.Header.Set("Content-Type", "application/json")

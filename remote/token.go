@@ -76,7 +76,7 @@ func (t *tokens) get(ctx context.Context) (entity.Secret, error) {
 			t.flight.DoChan("", t.fetch)
 		}
 		return token, nil
-	case rest > 0 && !Temporary(failed):
+	case rest > 0 && (!Temporary(failed) || rest > t.client.Patience && errors.Is(failed, ErrThrottled)):
 		return entity.Secret{}, failed
 	case rest > 0:
 		if err := sleep(ctx, rest); err != nil {
@@ -128,6 +128,9 @@ func (t *tokens) fetch() (any, error) {
 	if err != nil {
 		t.tries++
 		t.failed, t.again = err, time.Now().Add(t.pause(err))
+		if answer := (*Error)(nil); errors.Is(err, ErrThrottled) && errors.As(err, &answer) {
+			answer.RetryAt = t.again
+		}
 		return nil, err
 	}
 	t.token, t.failed, t.again, t.tries = token, nil, time.Time{}, 0
@@ -140,7 +143,11 @@ func (t *tokens) fetch() (any, error) {
 func (t *tokens) pause(err error) time.Duration {
 	d := backOff(4*t.client.FirstPause, t.tries)
 	var answer *Error
-	if errors.As(err, &answer) && answer.Status == 0 {
+	switch errors.As(err, &answer); {
+	case answer == nil:
+	case !answer.RetryAt.IsZero():
+		d = max(d, time.Until(answer.RetryAt))
+	case answer.Status == 0:
 		d = min(d, unanswered)
 	}
 	return d
@@ -150,10 +157,10 @@ func (t *tokens) pause(err error) time.Duration {
 func (t *tokens) request() (token entity.Secret, life time.Duration, err error) {
 	c := t.client
 	ctx := c.ctx
-	err = c.once(ctx, call{c.asking, t.makeRequest, func(x *exchange) (err error) {
+	err = c.once(ctx, call{asking, nil, t.makeRequest, func(x *exchange) (err error) {
 		token, life, err = parseToken(x)
 		return err
-	}}, entity.Secret{})
+	}}, entity.Secret{}, time.Now())
 	var answer *Error
 	if errors.As(err, &answer) && (answer.Code == "invalid_grant" || errors.Is(err, ErrRejected)) {
 		answer.Kind = ErrUnauthorized

@@ -29,7 +29,7 @@ type UploadRequest struct {
 // Upload makes an entity of a content. A repeated request may leave an entity
 // at the service that nobody knows; it expires there.
 func (c *Client) Upload(ctx context.Context, u UploadRequest) (e entity.Entity, err error) {
-	err = c.do(ctx, call{c.up,
+	err = c.do(ctx, call{up, priorityOf(ctx, Uploads),
 		func(ctx context.Context) (*http.Request, error) { return c.uploadRequest(ctx, u) },
 		func(x *exchange) (err error) {
 			e, err = parseUpload(x)

@@ -11,6 +11,7 @@ import (
 	"chatfs/index"
 	"chatfs/internal/blob"
 	"chatfs/internal/transfer"
+	"chatfs/remote"
 )
 
 // A report is what chatfs status shows.
@@ -44,6 +45,7 @@ type report struct {
 	Retention  string       `json:"retention,omitempty"` // "" is for ever
 
 	Prefetch *transfer.PrefetchStats `json:"prefetch,omitempty"` // while mounted
+	Pace     *remote.Pace            `json:"pace,omitempty"`     // likewise
 }
 
 // A failedFile could not be uploaded, for good or till now.
@@ -61,7 +63,8 @@ func (s *session) report() (*report, error) {
 		Close: s.options.close.value, CacheLimit: int64(s.options.cacheSize)}
 	r.Ending = s.ending.Load()
 	ahead := s.transfer.PrefetchStats()
-	r.Prefetch = &ahead
+	pace := s.service.client.Pace()
+	r.Prefetch, r.Pace = &ahead, &pace
 	err := r.count(s.index, func(e index.QueueEntry) (state, reason string) {
 		return string(s.transfer.State(e.Ino)), s.transfer.ErrorOf(e.Ino)
 	})
@@ -169,6 +172,9 @@ func (r *report) print(w io.Writer) {
 	if r.PausedWhy != "" {
 		fmt.Fprintf(w, "  paused    for %s, and tried again: %s\n", time.Since(r.Paused).Round(time.Second), plain(r.PausedWhy))
 	}
+	if r.Pace != nil {
+		printPace(w, r.Pace)
+	}
 	if r.CacheLimit > 0 {
 		fmt.Fprintf(w, "  cache     %s of %s\n", formatSize(r.CacheBytes), formatSize(r.CacheLimit))
 	}
@@ -178,6 +184,25 @@ func (r *report) print(w io.Writer) {
 	printFiles(w, "failed", r.Failed)
 	printFiles(w, "retrying", r.Retrying)
 	r.printExpired(w)
+}
+
+// printPace tells what holds requests up: the rate that the service takes, if it
+// takes less than it is asked, and the pauses that it wants.
+func printPace(w io.Writer, p *remote.Pace) {
+	if p.Refused > 0 || p.Rate < p.Most {
+		fmt.Fprintf(w, "  rate      %.3g of at most %s requests a second; %d refused as too many, held back for %s since the mount\n",
+			p.Rate, limitText(p.Most), p.Refused, p.Held.Round(time.Second))
+	}
+	for _, x := range p.Pauses {
+		fmt.Fprintf(w, "  pause     %s, until %s: the service asked for %s\n", x.Of, x.Until.Format(time.TimeOnly), x.Asked.Round(time.Second))
+	}
+}
+
+func limitText(most float64) string {
+	if most == 0 {
+		return "any"
+	}
+	return fmt.Sprintf("%g", most)
 }
 
 // maxListed bounds the list of files on a terminal; --json has all.

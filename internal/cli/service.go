@@ -31,13 +31,14 @@ type serviceFlags struct {
 	insecureHTTP bool
 	caCert       string
 	maxRPS       float64
+	patience     time.Duration // with a service that asks to slow down; 0 is the default
 }
 
 func (o *serviceFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&o.remote, "remote", "", "the service's `address`, https://HOST/ORG/APP (default: the embedded service)")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "speak plain http to another machine: credentials and files can be read on the way")
 	f.StringVar(&o.caCert, "ca-cert", "", "`file` of certificates (PEM) to trust besides the system's")
-	f.Float64Var(&o.maxRPS, "max-rps", 0, "requests a second to the service, up and down each (default: 50; the embedded service: no limit)")
+	f.Float64Var(&o.maxRPS, "max-rps", 0, "most requests a second to the service, up and down together; fewer where it takes fewer (default: 100; the embedded service: no limit)")
 }
 
 func (o *serviceFlags) check() error {
@@ -113,7 +114,7 @@ func (o *serviceFlags) connect(set *settings, log *logrus.Logger) (*endpoint, er
 		return nil, fail(exitCredentials, "no credentials for %s: set CHATFS_TOKEN, or CHATFS_CLIENT_ID and CHATFS_CLIENT_SECRET, or CHATFS_USERNAME and CHATFS_PASSWORD, or run chatfs login", o.remote)
 	}
 	conf := remote.Config{Base: o.remote, InsecureHTTP: o.insecureHTTP, CACert: o.caCert,
-		MaxRPS: o.maxRPS, Version: version(), Log: log.WithField("area", "remote")}
+		MaxRPS: o.maxRPS, Patience: o.patience, Version: version(), Log: log.WithField("area", "remote")}
 	creds.fill(&conf)
 	client, err := remote.New(conf)
 	if err != nil {
@@ -131,9 +132,9 @@ func redact(address string) string {
 	return u.Redacted()
 }
 
-// unlimited is a rate that the embedded service is asked at: none that
-// matters.
-const unlimited = 1e6
+// unlimited is the rate that the embedded service is asked at: it takes what
+// comes.
+const unlimited = -1
 
 // startEmbedded starts the embedded service on a loopback port and makes its
 // client.
@@ -149,7 +150,7 @@ func (o *serviceFlags) startEmbedded(stateDir string, log *logrus.Logger) (*endp
 	}
 	id, secret := served.Credentials()
 	client, err := remote.New(remote.Config{Base: served.Base(), ClientID: id, ClientSecret: secret,
-		MaxRPS: rps, Version: version(), Log: log.WithField("area", "remote")})
+		MaxRPS: rps, Patience: o.patience, Version: version(), Log: log.WithField("area", "remote")})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded service: %w", err), served.Shutdown(context.Background()))
 	}

@@ -191,6 +191,7 @@ func (s *session) openService(ctx context.Context, set *settings) (err error) {
 // openService makes the client of the service elsewhere, or starts the
 // embedded one with the profile's data.
 func (o *mountOptions) openService(set *settings, p *profile, log *logrus.Logger) (*endpoint, error) {
+	o.service.patience = o.readTimeout
 	if o.service.remote != "" {
 		if o.service.doubtful != "" {
 			return nil, fail(exitCredentials, "the names of profile %s came from a backup, which says that its files are at %s: no credentials go there until you name it: --remote %s",
