@@ -7,9 +7,9 @@
 // share-secret of its entity. The newest content of a file alone is sent; a
 // file that is held, because it is open for writing, is not. Failures that
 // may pass are retried for ever, with pauses of at most a minute; others are
-// recorded in the index with their reason. While the service answers nobody, or
-// refuses the credentials, one upload probes it and the others wait; any success
-// sets all going. Identical content is sent once.
+// recorded in the index with their reason. While the service answers nobody,
+// refuses the credentials or fails several files in a row, one upload probes it
+// and the others wait; any success sets all going. Identical content is sent once.
 //
 // An entity is downloaded once, however many read it; each read is answered
 // as soon as its bytes are here and right: a block of them by its sum, and all,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chatfs/internal/blob"
@@ -23,7 +24,8 @@ type download struct {
 	digest entity.Digest
 	sums   entity.Sums // none: nothing is readable before the whole is
 	dst    *blob.Download
-	spoilt bool // blocks that were right make another whole; the fetching goroutine's
+	spoilt bool        // blocks that were right make another whole; the fetching goroutine's
+	wanted atomic.Bool // somebody waits for it
 
 	mu    sync.Mutex
 	have  int64         // bytes from the start that may be read

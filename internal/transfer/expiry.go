@@ -94,7 +94,7 @@ func (t *Transfer) watchExpiry() {
 func (t *Transfer) Sweep(ctx context.Context) error {
 	t.keeps.one.Lock()
 	defer t.keeps.one.Unlock()
-	w := &sweep{t: t, ctx: ctx}
+	w := &sweep{t: t, ctx: forNobody(ctx)}
 	errs := []error{w.run()}
 	if t.History > 0 {
 		_, err := t.Index.PurgeHistory(t.Now().Add(-t.History))

@@ -36,13 +36,13 @@ type Reader struct {
 
 // Open gives a reader of e's content; it begins a download if the content is
 // neither cached nor arriving.
-func (t *Transfer) Open(_ context.Context, e entity.Entity) (*Reader, error) {
-	return t.open(blob.Key{UUID: e.UUID}, e)
+func (t *Transfer) Open(ctx context.Context, e entity.Entity) (*Reader, error) {
+	return t.openFor(ctx, blob.Key{UUID: e.UUID}, e)
 }
 
 // OpenThumb gives a reader of e's thumbnail, whole, and records its size.
 func (t *Transfer) OpenThumb(ctx context.Context, e entity.Entity) (*Reader, error) {
-	r, err := t.open(blob.Key{UUID: e.UUID, Thumb: true}, e)
+	r, err := t.openFor(ctx, blob.Key{UUID: e.UUID, Thumb: true}, e)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,16 @@ func (t *Transfer) OpenThumb(ctx context.Context, e entity.Entity) (*Reader, err
 		return nil, err
 	}
 	return r, nil
+}
+
+// openFor is open; whoever comes without forNobody has the download go first
+// from now on.
+func (t *Transfer) openFor(ctx context.Context, k blob.Key, e entity.Entity) (*Reader, error) {
+	r, err := t.open(k, e)
+	if err == nil && r.d != nil && !isForNobody(ctx) {
+		r.d.wanted.Store(true)
+	}
+	return r, err
 }
 
 func (t *Transfer) open(k blob.Key, e entity.Entity) (*Reader, error) {
@@ -116,7 +126,7 @@ func (t *Transfer) fetch(d *download) error {
 		if err = t.fetchOnce(d); errors.Is(err, ErrMalformed) {
 			t.Log.WithError(err).Warnf("%s: what the service answered is not its content", t.whose(d.k))
 		}
-		if err == nil || !remote.Temporary(err) || d.spoilt || t.ctx.Err() != nil {
+		if err == nil || !again(err) || d.spoilt || t.ctx.Err() != nil {
 			break
 		}
 	}
@@ -139,6 +149,10 @@ func (t *Transfer) whose(k blob.Key) string {
 	return path
 }
 
+// again tells whether a download may be tried again at once. That the service
+// asks to slow down, for longer than a reader waits, is for him to know.
+func again(err error) bool { return remote.Temporary(err) && !errors.Is(err, remote.ErrThrottled) }
+
 func (t *Transfer) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -152,12 +166,12 @@ func (t *Transfer) sleep(d time.Duration) bool {
 
 // fetchOnce asks for the content, and keeps what comes as far as it is right.
 func (t *Transfer) fetchOnce(d *download) error {
-	body, err := t.Remote.Download(t.ctx, d.k.UUID, d.secret, d.k.Thumb)
+	body, err := t.Remote.Download(remote.WithPriority(t.ctx, d.priority()), d.k.UUID, d.secret, d.k.Thumb)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	t.networkWorks()
+	t.reached()
 	if err = d.fits(body.Length); err == nil {
 		err = d.take(body)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"chatfs/index"
 	"chatfs/remote"
 )
 
@@ -18,11 +19,17 @@ type outage struct {
 	tries  int
 	probe  time.Time // when the next is due
 	prober *job      // that is sent now
+
+	struck map[index.Ino]bool // files that failed since the last success
 }
 
+// manyFiles that fail one after the other, with nothing sent between, are no
+// fault of theirs.
+const manyFiles = 3
+
 // Caps of the pause between probes. Nobody else is burdened by a try to reach
-// what does not answer; credentials that are tried too often get an account
-// blocked.
+// what does not answer; a service that does is asked less: credentials that are
+// tried too often get an account blocked.
 const (
 	probeMost   = 5 * time.Second
 	patientMost = time.Minute
@@ -30,9 +37,11 @@ const (
 
 // ofService tells whether a failure would have met any other file too.
 func ofService(err error) bool {
-	if errors.Is(err, remote.ErrUnauthorized) || errors.Is(err, remote.ErrThrottled) {
-		return true
-	}
+	return away(err) || errors.Is(err, remote.ErrUnauthorized) || errors.Is(err, remote.ErrThrottled) || errors.Is(err, remote.ErrNotFound)
+}
+
+// away tells whether the service was not reached.
+func away(err error) bool {
 	var answer *remote.Error
 	if !errors.Is(err, remote.ErrUnavailable) || !errors.As(err, &answer) {
 		return errors.Is(err, context.DeadlineExceeded)
@@ -46,8 +55,17 @@ func ofService(err error) bool {
 
 // failed notes that j met err.
 func (o *outage) failed(j *job, err error, now time.Time) {
+	if !remote.Temporary(err) && !ofService(err) {
+		return // of the file, or of the disk
+	}
+	if o.struck == nil {
+		o.struck = make(map[index.Ino]bool)
+	}
+	if len(o.struck) < manyFiles {
+		o.struck[j.ino] = true
+	}
 	first := o.since.IsZero()
-	if !ofService(err) || !first && o.prober != j {
+	if first && !ofService(err) && len(o.struck) < manyFiles || !first && o.prober != j {
 		return
 	}
 	if first {
@@ -55,11 +73,29 @@ func (o *outage) failed(j *job, err error, now time.Time) {
 	}
 	o.err = err
 	o.tries++
-	most := probeMost
-	if errors.Is(err, remote.ErrUnauthorized) {
-		most = patientMost
+	o.probe = now.Add(min(pause(o.tries), most(err)))
+	if answer := (*remote.Error)(nil); errors.As(err, &answer) && answer.RetryAt.After(o.probe) {
+		o.probe = answer.RetryAt
 	}
-	o.probe = now.Add(min(pause(o.tries), most))
+}
+
+// most caps the pause after err.
+func most(err error) time.Duration {
+	if away(err) || !ofService(err) {
+		return probeMost
+	}
+	return patientMost
+}
+
+// prefers tells whether j probes rather than other: where the failures may be
+// the files' own after all, one that has not failed yet.
+func (o *outage) prefers(j, other *job) bool {
+	return !o.since.IsZero() && !ofService(o.err) && j.attempts == 0 && other.attempts > 0
+}
+
+// mayProbe tells whether there is an outage, and a probe is due.
+func (o *outage) mayProbe(now time.Time) bool {
+	return !o.since.IsZero() && o.prober == nil && !now.Before(o.probe)
 }
 
 // admits tells whether j may run now, and else how long it waits at least.
@@ -92,10 +128,21 @@ func (t *Transfer) Outage() (since time.Time, why error, ok bool) {
 	return o.since, o.err, !o.since.IsZero()
 }
 
-// networkWorks has all uploads tried at once that wait after failures.
-func (t *Transfer) networkWorks() {
+// reached has all uploads tried at once that wait for the network: something
+// was downloaded.
+func (t *Transfer) reached() {
 	t.uploads.mu.Lock()
 	defer t.uploads.mu.Unlock()
+	if away(t.uploads.out.err) {
+		t.uploads.revive()
+	}
+}
+
+// uploaded has all uploads tried at once that wait for the service.
+func (t *Transfer) uploaded() {
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	clear(t.uploads.out.struck)
 	t.uploads.revive()
 }
 
@@ -107,7 +154,7 @@ func (u *uploader) revive() {
 	u.out = outage{}
 	now := time.Now()
 	for _, j := range u.jobs {
-		if j.attempts > 0 && j.at >= 0 && ofService(j.err) {
+		if j.attempts > 0 && j.at >= 0 {
 			j.attempts = 0
 			u.schedule(j, now)
 		}

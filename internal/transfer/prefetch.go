@@ -263,7 +263,7 @@ func (t *Transfer) fetchOne(f *fetch, e entity.Entity, thumb bool) {
 	if thumb {
 		open = t.OpenThumb
 	}
-	r, err := open(t.ctx, e)
+	r, err := open(forNobody(t.ctx), e)
 	if err != nil {
 		return
 	}

@@ -129,7 +129,7 @@ func (u *uploader) next(ctx context.Context) *job {
 	for ctx.Err() == nil {
 		var wait time.Duration = time.Hour
 		if len(u.due) > 0 {
-			j := u.due[0]
+			j := u.first(time.Now())
 			if wait = u.rests(j, time.Now()); wait <= 0 {
 				ok := false
 				if ok, wait = u.out.admits(j, time.Now()); ok {
@@ -140,6 +140,20 @@ func (u *uploader) next(ctx context.Context) *job {
 		u.wait(ctx, wait)
 	}
 	return nil
+}
+
+// first is the job that is sent next. The caller holds mu.
+func (u *uploader) first(now time.Time) *job {
+	first := u.due[0]
+	if !u.out.mayProbe(now) {
+		return first
+	}
+	for _, j := range u.due {
+		if u.out.prefers(j, first) && u.rests(j, now) <= 0 {
+			return j
+		}
+	}
+	return first
 }
 
 // rests tells for how long j, the first, is not sent yet. The caller holds mu.
@@ -202,9 +216,9 @@ func (e *early) take(now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// take marks the first job that is due as running. The caller holds mu.
+// take marks a job that is due as running. The caller holds mu.
 func (u *uploader) take(j *job) *job {
-	heap.Pop(&u.due)
+	heap.Remove(&u.due, j.at)
 	j.running, j.again, j.urgent = true, false, false
 	u.running++
 	return j

@@ -231,6 +231,118 @@ func TestRefusalsStandUntilSomethingChanges(t *testing.T) {
 	}
 }
 
+// TestRefusedRequestIsGivenUp: an answer that the request itself is wrong is
+// asked for a few times, and not for ever.
+func TestRefusedRequestIsGivenUp(t *testing.T) {
+	for _, status := range []int{400, 405, 411, 415, 422} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{}
+			s.become(func(context.Context, string) error { return &remote.Error{Kind: remote.ErrRejected, Status: status} })
+			q := newQueue(t, s)
+			ino := q.write("f", "content")
+			time.Sleep(time.Hour)
+			q.wantState(ino, transfer.StateFailed)
+			if n := len(s.sent()); n != 3 {
+				t.Errorf("%d: tried %d times in an hour, want 3", status, n)
+			}
+			if why := q.x.ErrorOf(ino); !strings.Contains(why, fmt.Sprint(status)) {
+				t.Errorf("%d: the reason is %q", status, why)
+			}
+			if err := q.x.Wait(t.Context(), ino); !errors.Is(err, remote.ErrRejected) && !errors.Is(err, transfer.ErrForbidden) {
+				t.Errorf("%d: Wait: %v", status, err)
+			}
+			s.become(nil)
+			q.write("f", "other")
+			q.drain()
+			q.wantState(ino, transfer.StateUploaded)
+		})
+	}
+}
+
+// TestAnswersThatAllFilesMeetAreAnOutage: whatever the service answers each
+// file with that may pass, one probes it and the others wait; once it works
+// again all go at once.
+func TestAnswersThatAllFilesMeetAreAnOutage(t *testing.T) {
+	for name, failure := range map[string]*remote.Error{
+		"500": {Kind: remote.ErrUnavailable, Status: 500}, "507": {Kind: remote.ErrUnavailable, Status: 507},
+		"a page": {Kind: remote.ErrMalformed, Status: 200}, "no such app": {Kind: remote.ErrNotFound, Status: 404},
+		"503": {Kind: remote.ErrThrottled, Status: 503},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{}
+			s.become(func(context.Context, string) error { return failure })
+			q := newQueue(t, s)
+			for i := range 200 {
+				q.write(fmt.Sprint(i), fmt.Sprint("content ", i))
+			}
+			time.Sleep(90 * time.Second)
+			if n := len(s.sent()); n > 70 {
+				t.Errorf("%s: asked %d times in 90 seconds", name, n)
+			}
+			if _, why, ok := q.x.Outage(); !ok || !errors.Is(why, failure.Kind) {
+				t.Errorf("%s: outage %v: %v", name, ok, why)
+			}
+			s.become(nil)
+			time.Sleep(time.Minute + time.Second)
+			if left, err := q.ix.Queue(); err != nil || len(left) > 0 {
+				t.Errorf("%s: %d files are left a minute after the service works again: %v", name, len(left), err)
+			}
+		})
+	}
+}
+
+// TestFilesThatFailHoldNobodyUp: the service answers 500 for some files, and
+// takes all others.
+func TestFilesThatFailHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		s.become(func(_ context.Context, content string) error {
+			if strings.HasPrefix(content, "poison") {
+				return &remote.Error{Kind: remote.ErrUnavailable, Status: 500}
+			}
+			return nil
+		})
+		q := newQueue(t, s)
+		for i := range 20 {
+			q.write(fmt.Sprint("bad", i), fmt.Sprint("poison", i))
+		}
+		time.Sleep(3 * time.Minute) // each has failed
+		for i := range 50 {
+			q.write(fmt.Sprint(i), fmt.Sprint(i))
+		}
+		time.Sleep(10 * time.Second)
+		if left, err := q.ix.Queue(); err != nil || len(left) != 20 {
+			t.Errorf("%d are left (%v)", len(left), err)
+		}
+	})
+}
+
+// TestAskedPauseIsKept: who is told when to come back comes then.
+func TestAskedPauseIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{}
+		until := time.Now().Add(5 * time.Minute)
+		s.become(func(context.Context, string) error {
+			if time.Now().Before(until) {
+				return &remote.Error{Kind: remote.ErrThrottled, Status: 429, RetryAt: until}
+			}
+			return nil
+		})
+		q := newQueue(t, s)
+		for i := range 40 {
+			q.write(fmt.Sprint(i), fmt.Sprint(i))
+		}
+		time.Sleep(4 * time.Minute)
+		if n := len(s.sent()); n > 16 {
+			t.Errorf("asked %d times before the time", n)
+		}
+		time.Sleep(time.Minute + time.Second)
+		if left, err := q.ix.Queue(); err != nil || len(left) > 0 {
+			t.Errorf("%d are left after the time (%v)", len(left), err)
+		}
+	})
+}
+
 // TestWaitTellsTheFirstFailure: who waits for an upload hears of its failure
 // at once, even in an outage, and the upload is tried on.
 func TestWaitTellsTheFirstFailure(t *testing.T) {
@@ -320,7 +432,7 @@ func TestWhatFailedIsNoCrowd(t *testing.T) {
 		for i := range 100 {
 			q.write(fmt.Sprintf("%d.txt", i), fmt.Sprint(i))
 		}
-		time.Sleep(2 * time.Minute) // now the pauses are half a minute and more
+		time.Sleep(10 * time.Minute) // each has failed, and one after the other is tried again
 		ino := q.write("new.txt", "new")
 		time.Sleep(900 * time.Millisecond)
 		q.wantState(ino, transfer.StateStaged)

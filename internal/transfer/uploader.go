@@ -74,7 +74,7 @@ func (t *Transfer) attempt(j *job) (outcome, error) {
 		return sent, nil
 	case ctx.Err() != nil:
 		return stopped, nil
-	case permanent(err):
+	case permanent(err), errors.Is(err, remote.ErrRejected) && j.attempts+1 >= rejections:
 		return refused, errors.Join(err, t.Index.Failed(e.Ino, e.Version, err.Error()))
 	}
 	return retry, errors.Join(err, t.Index.Attempted(e.Ino, e.Version, err.Error()))
@@ -145,6 +145,10 @@ func pause(attempts int) time.Duration {
 func permanent(err error) bool {
 	return errors.Is(err, remote.ErrTooLarge) || errors.Is(err, remote.ErrPlanLimit) || errors.Is(err, remote.ErrForbidden)
 }
+
+// rejections are how often the service may call a request wrong before it is
+// believed: what stands between may have spoilt one.
+const rejections = 3
 
 func (t *Transfer) describe(ino index.Ino) string { return pathOf(t.Index, ino) }
 
@@ -230,7 +234,7 @@ func (t *Transfer) entityFor(ctx context.Context, c *examined, name string) (ent
 			return t.Blobs.OpenStaged(uint64(c.Staged))
 		}})
 	if err == nil {
-		t.networkWorks()
+		t.uploaded()
 	}
 	ent.Size, ent.Digest, ent.Sums = c.Size, c.digest, c.sums
 	return ent, err
