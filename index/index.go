@@ -35,6 +35,10 @@ type Options struct {
 	// with no index lock held, before anything that names them becomes so. Ids
 	// whose files are gone are no error.
 	SyncStaged func([]StagedID) error
+	// After numbers the changes from here on above this: an index that was put
+	// back to an earlier state is then not older, by [Index.Changes], than what
+	// was made of it since.
+	After uint64
 	// CommitInterval is how long changes wait at most for their commit to the
 	// database; they are in the journal meanwhile. Default: one second.
 	CommitInterval time.Duration
@@ -169,7 +173,7 @@ func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 		}
 	}()
 	ix := &Index{store: s, stop: make(chan struct{}), done: make(chan struct{})}
-	if err := ix.recover(o.Salvage); err != nil {
+	if err := ix.recover(o); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
 	}
 	if err := ix.loadCounters(); err != nil {
@@ -182,16 +186,17 @@ func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 }
 
 // recover brings bbolt up to the journal's end and starts a new journal.
-func (ix *Index) recover(salvage bool) error {
+func (ix *Index) recover(o Options) error {
 	s := ix.store
 	var applied uint64
 	if err := s.view(func(t *tx) error { applied = t.metaUint(metaApplied); return nil }); err != nil {
 		return err
 	}
-	p, err := readJournal(s.dir, s.bootID, applied, salvage)
+	p, err := readJournal(s.dir, s.bootID, applied, o.Salvage)
 	if err != nil {
 		return err
 	}
+	p.lastSeq = max(p.lastSeq, o.After)
 	if err := s.replay(p, applied); err != nil {
 		return err
 	}

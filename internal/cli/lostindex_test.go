@@ -114,3 +114,32 @@ func TestLostIndexIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestOldIndexIsTakenByRepair: it is taken as it is, stays taken, and gives no
+// number that was given since.
+func TestOldIndexIsTakenByRepair(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	state, old := p.withBackups()
+	inode := func(name string) uint64 {
+		r := p.mount()
+		defer func() { r.signal(syscall.SIGINT); r.wait(ok, "") }()
+		p.put(name, "new")
+		info, err := os.Stat(filepath.Join(p.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Ino
+	}
+	before := inode("c.txt")
+	if err := os.Rename(old, filepath.Join(state, "index.db")); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(badIndex, "older than its backups", "check")
+	p.expect(ok, "index-damaged: ", "check", "--repair")
+	p.expect(ok, "all is sound", "check")
+	if after := inode("d.txt"); after <= before {
+		t.Errorf("inode %d is given after %d", after, before)
+	}
+	p.expect(ok, "all is sound", "check")
+}

@@ -36,12 +36,12 @@ func (p *profile) openIndex(blobs *blob.Store, log *logrus.Logger, mend bool) (*
 		return nil, err
 	}
 	o := index.Options{SyncStaged: syncStaged(blobs), Salvage: mend, Log: log.WithField("area", "index")}
-	x, err := index.Open(p.state, o)
-	if err != nil { // exit.go knows the kinds
-		return nil, fmt.Errorf("index in %s: %w", p.state, err)
+	x, err := p.openWith(o)
+	if err != nil {
+		return nil, err
 	}
 	last := lastCopy(copies, time.Now())
-	old := x.Changes() < last.changes
+	old, behind := x.Changes() < last.changes, highest(copies) > x.Changes()
 	switch {
 	case old && !mend:
 		err = fail(exitIndex, "%w: %s has seen less than %s: chatfs restore goes back to a backup, and chatfs check --repair takes the index as it is",
@@ -49,8 +49,20 @@ func (p *profile) openIndex(blobs *blob.Store, log *logrus.Logger, mend bool) (*
 	case old || anew:
 		err = p.skipNumbers(x, copies)
 	}
-	if err != nil {
-		return nil, errors.Join(err, x.Close())
+	if err == nil && !behind {
+		return x, nil
+	}
+	if err = errors.Join(err, x.Close()); err != nil {
+		return nil, err
+	}
+	o.After = highest(copies) + 1
+	return p.openWith(o)
+}
+
+func (p *profile) openWith(o index.Options) (*index.Index, error) {
+	x, err := index.Open(p.state, o)
+	if err != nil { // exit.go knows the kinds
+		return nil, fmt.Errorf("index in %s: %w", p.state, err)
 	}
 	return x, nil
 }
@@ -114,6 +126,15 @@ func lastCopy(copies []copyFile, now time.Time) (last copyFile) {
 	return last
 }
 
+// highest is the most that a backup counts of changes. An index that counts less
+// and is not old was restored by a version that did not go on from there.
+func highest(copies []copyFile) uint64 {
+	if n := len(copies); n > 0 {
+		return copies[n-1].changes
+	}
+	return 0
+}
+
 // What an index can have given, at most, between its last automatic backup and
 // its loss: inodes for hours of writing, and ids in far larger numbers.
 const (
@@ -125,8 +146,8 @@ const (
 // number and no staged id that was given since.
 func (p *profile) skipNumbers(x *index.Index, copies []copyFile) error {
 	ino, staged := x.Numbers()
-	if n := len(copies); n > 0 && copies[n-1].changes > x.Changes() {
-		ino += index.Ino(copies[n-1].changes - x.Changes()) // a change makes one inode at most
+	if most := highest(copies); most > x.Changes() {
+		ino += index.Ino(most - x.Changes()) // a change makes one inode at most
 	}
 	if err := x.Skip(ino+skipInodes, staged+skipStaged); err != nil {
 		return fmt.Errorf("index in %s: %w", p.state, err)

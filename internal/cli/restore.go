@@ -127,7 +127,7 @@ func (r *restoring) run() (err error) {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.blobs.Close()) }()
-	for _, step := range []func() error{r.unpack, r.lookAtOld, r.examine, r.replace} {
+	for _, step := range []func() error{r.unpack, r.lookAtOld, r.examine, r.goOn, r.replace} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -215,9 +215,10 @@ func (r *restoring) unpack() error {
 
 // An oldIndex is what is known of the index that is replaced.
 type oldIndex struct {
-	there  bool // with files, or not to be read
-	ino    index.Ino
-	staged index.StagedID
+	there   bool // with files, or not to be read
+	changes uint64
+	ino     index.Ino
+	staged  index.StagedID
 }
 
 // lookAtOld learns what it can of the present index, which takes in its journal
@@ -244,6 +245,7 @@ func (r *restoring) lookAtOld() error {
 		r.old.there = stats.Inodes > 1
 	}
 	r.old.ino, r.old.staged = x.Numbers()
+	r.old.changes = x.Changes()
 	_ = x.Close() // what it could not commit is in its journal, which is kept too
 	return nil
 }
@@ -271,19 +273,28 @@ func (r *restoring) examine() (err error) {
 			err = errors.Join(err, f.Mend())
 		}
 	}
-	if err != nil {
-		return err
-	}
-	return r.skip(x)
+	return err
 }
 
-// skip has the new index give no number that the old one may have given.
-func (r *restoring) skip(x *index.Index) error {
+// goOn has the new index give no number that the old one may have given, and
+// count its changes on from there: it is no older than the old one's backups.
+func (r *restoring) goOn() error {
 	copies, err := listCopies(r.profile.backupsDir())
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.profile.skipNumbers(x, copies), x.Skip(r.old.ino, r.old.staged))
+	x, err := index.Open(r.dir, index.Options{})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(r.profile.skipNumbers(x, copies), x.Skip(r.old.ino, r.old.staged), x.Close())
+	if err != nil {
+		return err
+	}
+	if x, err = index.Open(r.dir, index.Options{After: max(highest(copies), r.old.changes) + 1}); err != nil {
+		return err
+	}
+	return x.Close()
 }
 
 // replace puts the new index in the place of the old, in one step.
