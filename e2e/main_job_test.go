@@ -73,8 +73,9 @@ func (s *session) checkThumbs(dir string, pictures []string) {
 			s.t.Errorf("%s is %dx%d, want %v", path, w, h, want)
 		}
 		info, err := os.Stat(path)
-		if b, rerr := os.ReadFile(path); err != nil || rerr != nil || info.Size() != int64(len(b)) || info.Mode().Perm()&0o222 != 0 {
-			s.t.Errorf("%s: %v and %d bytes read (%v, %v), want its size right and nothing writable", path, info, len(b), err, rerr)
+		picture, perr := os.Stat(filepath.Join(dir, name))
+		if b, rerr := os.ReadFile(path); err != nil || rerr != nil || info.Size() != int64(len(b)) || perr != nil || info.Mode() != picture.Mode() {
+			s.t.Errorf("%s: %v and %d bytes read (%v, %v), want its size right, and the mode of %v", path, info, len(b), err, rerr, picture)
 		}
 	}
 	small, err := os.ReadFile(filepath.Join(dir, "tiny.jpg"))

@@ -135,7 +135,7 @@ const unkept = time.Nanosecond
 func (f *filesystem) thumbAttr(in index.Inode, size int64, a *fuse.Attr) {
 	f.attr(in, a)
 	a.Ino |= thumbBit
-	a.Mode = syscall.S_IFREG | a.Mode&0o444
+	a.Mode = syscall.S_IFREG | a.Mode&0o666
 	a.Nlink = 1
 	a.Size = uint64(size)
 	a.Blocks = (a.Size + 511) / 512

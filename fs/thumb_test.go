@@ -42,7 +42,7 @@ func TestThumbnailStandsBesideItsPicture(t *testing.T) {
 	must(t, err)
 	b, err := os.ReadFile(f.path("photo.jpg.thumb"))
 	must(t, err)
-	if info.Size() != int64(len(b)) || info.Mode() != 0o444 {
+	if info.Size() != int64(len(b)) || info.Mode() != 0o644 {
 		t.Errorf("stat says %d bytes %v, read gave %d", info.Size(), info.Mode(), len(b))
 	}
 	c, _, err := image.DecodeConfig(bytes.NewReader(b))
@@ -113,7 +113,6 @@ func TestRealFileShadowsThumbnail(t *testing.T) {
 }
 
 func TestWritingMakesAFileOfAThumbnail(t *testing.T) {
-	fusetest.NeedsRoot(t, "write to a thumbnail, which is read-only")
 	f := newFixture(t)
 	for _, name := range []string{"p.jpg", "q.jpg", "r.jpg"} {
 		f.write(name, picture(t, 300, 300))
