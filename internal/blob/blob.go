@@ -49,7 +49,8 @@ type Store struct {
 }
 
 // Open makes the directories, 0700, and begins to count what is cached, in
-// the background: mounting does not wait for it.
+// the background: mounting does not wait for it. A disk that can't be used is
+// *ErrDisk.
 func Open(o Options) (*Store, error) {
 	if o.CacheSize == 0 {
 		o.CacheSize = DefaultCacheSize
@@ -67,6 +68,9 @@ func Open(o Options) (*Store, error) {
 	for _, dir := range []string{s.staging, s.cache, s.pinned} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("local disk: %w", err)
+		}
+		if err := checkUnnamed(dir); err != nil {
+			return nil, err
 		}
 	}
 	var err error

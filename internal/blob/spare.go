@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -58,6 +59,32 @@ func unnamed(dir string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), dir), nil
 }
+
+// checkUnnamed refuses a disk that knows no files without a name, before
+// anything depends on them.
+func checkUnnamed(dir string) error {
+	f, err := unnamed(dir)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return &ErrDisk{Dir: dir, Err: err}
+	}
+	return nil // a full disk, say: whoever needs a file meets the error
+}
+
+// ErrDisk says that a directory's disk can't do what a Store needs.
+type ErrDisk struct {
+	Dir string
+	Err error
+}
+
+func (e *ErrDisk) Error() string {
+	return fmt.Sprintf("the disk of %s can't hold files without a name (O_TMPFILE), as ext4, XFS, Btrfs and tmpfs can: choose a directory there", e.Dir)
+}
+
+// Unwrap is the disk's own error.
+func (e *ErrDisk) Unwrap() error { return e.Err }
 
 // name gives an unnamed file its name; fs.ErrExist if there is one of it.
 func name(f *os.File, path string) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"chatfs/index"
+	"chatfs/internal/blob"
 	"chatfs/remote"
 )
 
@@ -46,6 +47,7 @@ func exitCode(err error) int {
 	var own *exitError
 	var newer index.ErrNewerSchema
 	var damaged *index.ErrDamaged
+	var disk *blob.ErrDisk
 	switch {
 	case err == nil:
 		return exitOK
@@ -53,7 +55,7 @@ func exitCode(err error) int {
 		return own.code
 	case errors.As(err, &newer), errors.As(err, &damaged):
 		return exitIndex
-	case errors.Is(err, index.ErrLocked):
+	case errors.Is(err, index.ErrLocked), errors.As(err, &disk):
 		return exitProfile
 	case errors.Is(err, remote.ErrBadBase):
 		return exitUsage

@@ -184,3 +184,18 @@ func TestDaemonReturnsOnceItAnswers(t *testing.T) {
 	}
 	p.expect(mountpoint, "mounted already", args...)
 }
+
+// TestDiskWithoutUnnamedFiles puts a profile into another one's tree, which
+// refuses O_TMPFILE, as vfat, NFS and most FUSE file systems do.
+func TestDiskWithoutUnnamedFiles(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.mount()
+	other := p.path("other")
+	for _, flag := range []string{"--cache-dir", "--state-dir"} {
+		p.expect(inUse, "O_TMPFILE", "mount", "--mkdir", "--profile", "second", flag, p.dir+"/inside", other)
+	}
+	p.expect(1, "O_TMPFILE", "serve", "--data", p.dir+"/served", "--listen", "127.0.0.1:0")
+	r.signal(syscall.SIGTERM)
+	r.wait(ok, "")
+}

@@ -70,6 +70,10 @@ func openStore(dir string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTemp(dir); err != nil {
+		db.Close()
+		return nil, err
+	}
 	// Batches wait for company; with few clients more than a moment is lost.
 	db.MaxBatchDelay = time.Millisecond
 	s := &store{db, dir}
@@ -126,12 +130,25 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// checkTemp refuses a disk that knows no files without a name, where every
+// upload would fail.
+func checkTemp(dir string) error {
+	tmp, err := (&store{dir: dir}).temp()
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("the disk of %s can't hold files without a name (O_TMPFILE), as ext4, XFS, Btrfs and tmpfs can: choose a directory there", dir)
+	}
+	if err != nil {
+		return nil // a full disk, say: the upload meets it
+	}
+	return tmp.Close()
+}
+
 // temp is a file without a name: nothing is left of it, whenever the process
 // dies.
 func (s *store) temp() (*os.File, error) {
 	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("new file in %s: %w", s.dir, err)
 	}
 	return os.NewFile(uintptr(fd), "upload"), nil
 }
