@@ -92,11 +92,13 @@ func (n *node) Setattr(ctx context.Context, fh gofs.FileHandle, in *fuse.SetAttr
 func (n *node) setAttr(ctx context.Context, in *fuse.SetAttrIn) (index.Inode, error) {
 	now := index.Now()
 	of := n.fs.files.get(n.ino)
-	if of != nil {
-		of.setTimes(in, now)
-	}
+	waits := of != nil && of.setTimes(in, now)
 	got, err := n.fs.Index.SetAttr(n.ino, func(i *index.Inode) error {
+		mtime := i.Mtime
 		change(ctx, i, in, now)
+		if waits { // no old content under the new one's time
+			i.Mtime = mtime
+		}
 		return nil
 	})
 	if of != nil && err == nil {

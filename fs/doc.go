@@ -14,7 +14,7 @@
 // A name always leads to complete content: what a writer changes becomes the
 // file's content in one index operation, at close, fsync or release. What the
 // disk refuses at release is tried again until the mount ends, and is then
-// kept in the state directory's rescued/ (late.go). A write waits for room on
+// taken by the next mount from where the index has noted it (noted.go). A write waits for room on
 // the disk where uploads can make it, in bounds, and ends in ENOSPC (room.go).
 //
 // # State

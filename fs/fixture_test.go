@@ -84,8 +84,9 @@ type fixture struct {
 	client  *remote.Client
 	faults  *service.Faults
 	log     *logrus.Entry
-	boot    string    // of the machine; "" is the real one's
-	booted  time.Time // when; zero is when it really was
+	boot    string        // of the machine; "" is the real one's
+	booted  time.Time     // when; zero is when it really was
+	commits time.Duration // of the index, by themselves; zero is the usual
 
 	index    *index.Index
 	blobs    *blob.Store
@@ -141,7 +142,7 @@ func (f *fixture) mount() {
 	var err error
 	f.blobs, err = blob.Open(blob.Options{StateDir: f.state, CacheDir: f.cache, Booted: f.booted, Log: f.log})
 	must(f.t, err)
-	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, BootID: f.boot})
+	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, BootID: f.boot, CommitInterval: f.commits})
 	must(f.t, err)
 	xc := transfer.Config{Index: f.index, Blobs: f.blobs, Remote: f.client, Settle: 10 * time.Millisecond, Log: f.log,
 		Changed: func(ino index.Ino) {
@@ -160,10 +161,10 @@ func (f *fixture) mount() {
 	f.Adjust(&fc, &xc)
 	f.transfer = transfer.New(xc)
 	fc.Transfer = f.transfer
+	must(f.t, f.transfer.Start())
 	f.server, err = fs.Mount(f.Dir, fc)
 	must(f.t, err)
 	f.serving.Store(f.server)
-	must(f.t, f.transfer.Start())
 }
 
 func (f *fixture) syncStaged(ids []index.StagedID) error {

@@ -41,6 +41,7 @@ type openFile struct {
 	old     index.StagedID // named staged content that the next commit replaces
 	retired []*os.File     // replaced files, which a reply may still splice from
 	holds   int            // writers that keep the uploader away
+	noted   noted          // what the index knows of the writing
 	version uint64         // changes when another source holds the content
 	late    bool           // a commit is tried again after the last close
 	dirty   bool           // size and times below are not in the index yet
@@ -114,6 +115,7 @@ func (of *openFile) release(h *handle) {
 		return
 	}
 	of.dropStaged(unlinked)
+	of.unnote()
 	if unlinked && !known {
 		of.fs.forget(of.ino)
 	}
@@ -141,14 +143,20 @@ func (of *openFile) overlay(in *index.Inode) {
 }
 
 // setTimes takes over what a SETATTR changes, before the index has it, so
-// that no commit undoes it.
-func (of *openFile) setTimes(in *fuse.SetAttrIn, now index.Time) {
+// that no commit undoes it. It tells whether the time of modification is that
+// of content that the index does not have yet: it comes there with that.
+func (of *openFile) setTimes(in *fuse.SetAttrIn, now index.Time) (waits bool) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.ctime = now
-	if in.Valid&fuse.FATTR_MTIME != 0 {
-		of.mtime = timeOf(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec, now)
+	if in.Valid&fuse.FATTR_MTIME == 0 {
+		return false
 	}
+	of.mtime = timeOf(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec, now)
+	if of.dirty {
+		of.setModified()
+	}
+	return of.dirty
 }
 
 // take waits for the turn to change the content.
@@ -224,6 +232,9 @@ func (of *openFile) commit() error {
 	for !of.isUnlinked() {
 		of.mu.Lock()
 		c := index.Content{Staged: of.staged, Size: of.size, Failed: of.failed}
+		if of.backing != nil { // a mapping may be written to at any moment
+			c.Writing = of.staged
+		}
 		mtime, ctime := of.mtime, of.ctime
 		dirty := of.dirty
 		of.mu.Unlock()
@@ -263,6 +274,9 @@ func (of *openFile) settle(empty bool) {
 	of.mu.Lock()
 	drop := []index.StagedID{of.old}
 	of.dirty, of.old, of.named = false, 0, true
+	if of.backing == nil {
+		of.noted = noted{}
+	}
 	if empty && of.backing != nil {
 		of.named = false // it stays the content's file
 	} else if empty {

@@ -156,7 +156,13 @@ func (of *openFile) privatize(ctx context.Context, in index.Inode) (*os.File, er
 	if err := of.part(ctx, blob.Key{UUID: in.UUID}, uint64(old)); err != nil {
 		return nil, err
 	}
-	id := of.fs.Index.NextStaged()
+	if err := blob.MarkUntouched(b.file.File); err != nil {
+		return nil, err
+	}
+	id, err := of.noteNew()
+	if err != nil {
+		return nil, err
+	}
 	if err := blobs.Restage(b.file.File, uint64(id)); err != nil {
 		return nil, err
 	}
@@ -171,7 +177,7 @@ func (of *openFile) privatize(ctx context.Context, in index.Inode) (*os.File, er
 	defer of.mu.Unlock()
 	of.retire()
 	of.old, of.file, of.staged, of.owned = in.Staged, file, id, true
-	return file, markMapped(file)
+	return file, nil
 }
 
 // How long a writer waits for others that read the same copy by way of
@@ -205,14 +211,6 @@ func (b *backing) begin(ctx context.Context, h *handle) error {
 	return err
 }
 
-// unchanged is the time of modification of a backing that nothing was written
-// into since it was looked at. No clock tells it.
-var unchanged = unix.Timespec{Sec: 1}
-
-func markMapped(file *os.File) error {
-	return unix.UtimesNanoAt(int(file.Fd()), "", []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unchanged}, unix.AT_EMPTY_PATH)
-}
-
 // noticeMapped finds out whether the backing was written into by way of a
 // mapping. The caller has the turn.
 func (of *openFile) noticeMapped() error {
@@ -224,12 +222,12 @@ func (of *openFile) noticeMapped() error {
 	}
 	file := of.backing.file.File
 	var st unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &st); err != nil || st.Mtim == unchanged {
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil || st.Mtim == blob.Untouched {
 		return err
 	}
 	// In this order: what is stored after the sync makes a new fault, and
 	// with it a new time; what was stored before is in what is committed.
-	if err := markMapped(file); err != nil {
+	if err := blob.MarkUntouched(file); err != nil {
 		return err
 	}
 	if err := unix.Fdatasync(int(file.Fd())); err != nil || dirty {

@@ -12,12 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"chatfs/index"
+	"chatfs/internal/blob"
 	"chatfs/internal/transfer"
 )
 
 // writable gives the staged file, with the first keep bytes of the present
-// content in it, to be changed in place. The caller has the turn and a hold.
+// content in it, to be changed in place. The index knows of it. The caller has
+// the turn and a hold.
 func (of *openFile) writable(ctx context.Context, keep int64) (*os.File, error) {
+	file, err := of.ownFile(ctx, keep)
+	if err == nil {
+		err = of.note()
+	}
+	return file, err
+}
+
+func (of *openFile) ownFile(ctx context.Context, keep int64) (*os.File, error) {
 	of.mu.Lock()
 	file, owned := of.file, of.owned
 	fresh := !of.named
@@ -79,14 +89,8 @@ func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.
 	if of.backing != nil {
 		return of.privatize(ctx, in)
 	}
-	id := of.fs.Index.NextStaged()
-	file, err := of.fs.Blobs.CreateStaged(uint64(id))
+	file, id, err := of.newStaged(ctx, in, min(keep, in.Size))
 	if err != nil {
-		return nil, err
-	}
-	if err := of.copyInto(ctx, file, in, min(keep, in.Size)); err != nil {
-		file.Close()
-		of.fs.discard(id)
 		return nil, err
 	}
 	of.mu.Lock()
@@ -94,6 +98,38 @@ func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.
 	of.retire()
 	of.old, of.file, of.staged, of.owned = in.Staged, file, id, true
 	return file, nil
+}
+
+// newStaged makes a staged file with the first n bytes of in's content. It has
+// a name once these are in it, and the index knows whose it is.
+func (of *openFile) newStaged(ctx context.Context, in index.Inode, n int64) (*os.File, index.StagedID, error) {
+	if n == 0 {
+		id, err := of.noteNew()
+		if err != nil {
+			return nil, 0, err
+		}
+		file, err := of.fs.Blobs.CreateStaged(uint64(id))
+		return file, id, err
+	}
+	file, err := of.fs.Blobs.NewStaged()
+	if err != nil {
+		return nil, 0, err
+	}
+	id := index.StagedID(0)
+	if err = of.copyInto(ctx, file, in, n); err == nil {
+		err = blob.MarkUntouched(file)
+	}
+	if err == nil {
+		id, err = of.noteNew()
+	}
+	if err == nil {
+		err = of.fs.Blobs.Restage(file, uint64(id))
+	}
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, id, nil
 }
 
 func (of *openFile) copyInto(ctx context.Context, dst *os.File, in index.Inode, n int64) error {
@@ -164,10 +200,10 @@ func (of *openFile) tooLarge(ctx context.Context) error {
 		return err
 	}
 	of.mu.Lock()
-	defer of.mu.Unlock()
 	of.failed = fmt.Sprintf("too large: the service takes at most %d bytes a file", of.fs.MaxSize)
 	of.dirty = true
-	return syscall.EFBIG
+	of.mu.Unlock()
+	return firstError(of.note(), syscall.EFBIG)
 }
 
 // begin takes the turn and, once a handle, a hold, for a change that makes
@@ -284,11 +320,18 @@ func (h *handle) resize(ctx context.Context, size int64) error {
 	of.failed = ""
 	of.mu.Unlock()
 	of.changed(size)
-	return nil
+	return of.note()
 }
 
 // touch gives the content new times, as truncate(2) to the same size does.
 func (h *handle) touch(in index.Inode) error {
+	if h.of.isDirty() {
+		h.of.changed(in.Size)
+		h.of.mu.Lock()
+		defer h.of.mu.Unlock()
+		h.of.setModified()
+		return nil
+	}
 	now := index.Now()
 	_, err := h.of.fs.Index.SetAttr(in.Ino, func(i *index.Inode) error {
 		i.Mtime, i.Ctime = now, now

@@ -31,7 +31,9 @@ func (ix *Index) SetContent(ino Ino, c Content) (n Inode, err error) {
 		if err := t.replaceContent(&n, &next); err != nil {
 			return err
 		}
-		n = next
+		if n = next; c.Writing != 0 {
+			t.putWriting(ino, c.Writing, n.Version, c.Failed)
+		}
 		return t.queueContent(&n, c)
 	})
 	return n, err
@@ -68,8 +70,10 @@ func (t *tx) withContent(n Inode, c Content) (Inode, error) {
 	return n, nil
 }
 
-// replaceContent writes next in place of n, and keeps n's entity in the history.
+// replaceContent writes next in place of n, and keeps n's entity in the
+// history. What was being written is in next, or given up.
 func (t *tx) replaceContent(n, next *Inode) error {
+	t.endWriting(n.Ino)
 	if n.Staged != next.Staged {
 		t.unname(n)
 	}
@@ -237,8 +241,8 @@ func (ix *Index) RetryFailed() (retried int, err error) {
 	return retried, err
 }
 
-// StagedInUse maps each staged content that an inode has to that inode. What
-// else is staged can be deleted.
+// StagedInUse maps each staged content that an inode has to that inode. Of what
+// else is staged see Writings and GivenUp.
 func (ix *Index) StagedInUse() (map[StagedID]Ino, error) {
 	used := map[StagedID]Ino{}
 	err := ix.store.view(func(t *tx) (err error) {

@@ -20,6 +20,10 @@
 //     the staged bytes that it names: they are made durable first.
 //   - After a loss of power the index is as it was at some moment not before
 //     the last Sync or commit; it never names staged bytes that may be missing.
+//   - What is being written to a file, and in which staged content, is noted
+//     before the first byte is (BeginWriting), so that of all staged content
+//     that no inode has the index can tell whether somebody was writing it, it
+//     was given up (GivenUp), or its record is lost.
 //   - No share-secret is dropped by any operation, check or repair.
 //   - Inode numbers and staged ids are never used twice.
 //   - A failed operation changes nothing. When the journal can neither be

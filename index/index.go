@@ -61,10 +61,6 @@ type Index struct {
 	store    *store
 	recovery Recovery
 
-	stagedMu    sync.Mutex
-	nextStaged  StagedID
-	stagedLimit StagedID
-
 	stop chan struct{}
 	done chan struct{} // the committer ended
 
@@ -182,6 +178,11 @@ func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 	if err := ix.forgetOrphans(); err != nil {
 		return nil, errors.Join(err, s.closeSegments())
 	}
+	if len(ix.recovery.SetAside) > 0 {
+		if err := ix.doubt(); err != nil {
+			return nil, errors.Join(err, s.closeSegments())
+		}
+	}
 	return ix, nil
 }
 
@@ -260,8 +261,7 @@ func (ix *Index) loadCounters() error {
 	return ix.store.view(func(t *tx) error {
 		ix.store.nextIno = max(Ino(t.metaUint(metaIno)), Root+1)
 		ix.store.inoLimit = ix.store.nextIno
-		ix.nextStaged = max(StagedID(t.metaUint(metaStaged)), 1)
-		ix.stagedLimit = ix.nextStaged
+		ix.store.nextStaged.Store(max(t.metaUint(metaStaged), 1))
 		return nil
 	})
 }
@@ -353,26 +353,4 @@ func (s *store) closeSegments() (err error) {
 		err = errors.Join(err, g.close())
 	}
 	return err
-}
-
-// NextStaged gives an id that no staged content ever had. Ids are noted in
-// blocks; should the journal fail, they are still unique within the process,
-// and the naming of one fails.
-func (ix *Index) NextStaged() StagedID {
-	ix.stagedMu.Lock()
-	defer ix.stagedMu.Unlock()
-	id := ix.nextStaged
-	ix.nextStaged++
-	if id < ix.stagedLimit {
-		return id
-	}
-	limit := id + idBlock
-	err := ix.store.update(func(t *tx) error {
-		t.putMetaUint(metaStaged, uint64(limit))
-		return nil
-	})
-	if err == nil {
-		ix.stagedLimit = limit
-	}
-	return id
 }

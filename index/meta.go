@@ -15,7 +15,7 @@ const (
 	metaSchema  = "schema"  // the version of all this
 	metaApplied = "applied" // the last record of the journal that bbolt has
 	metaIno     = "ino"     // inode numbers below may have been given
-	metaStaged  = "staged"  // staged ids below may have been given
+	metaStaged  = "staged"  // staged ids below may have been given, and no others
 	metaCounts  = "counts"  // Stats
 )
 

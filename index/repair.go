@@ -20,8 +20,12 @@ const repairRounds = 5
 
 // Repair mends the problems, and what comes to light by that. It drops no
 // secret and no inode: inodes without a name get one in /lost+found. What it
-// can't mend is in the error.
+// can't mend is in the error. Staged content that nothing names is not taken
+// for given up after it: see GivenUp.
 func (ix *Index) Repair(problems []Problem) error {
+	if err := ix.doubt(); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
 	for range repairRounds {
 		mended := false
 		for _, p := range problems {

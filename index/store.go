@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -28,7 +29,8 @@ type store struct {
 	dir        string
 	bootID     string
 
-	idle snapshots // guards itself
+	idle       snapshots     // guards itself
+	nextStaged atomic.Uint64 // the staged id to be given next
 
 	commitMu sync.Mutex // one commit at a time
 	syncMu   sync.Mutex // guards the group of Syncs below

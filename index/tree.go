@@ -326,6 +326,7 @@ func (t *tx) dropInode(n *Inode) error {
 	t.del(bucketInodes, key)
 	t.del(bucketOrphans, key)
 	t.dropUser(n)
+	t.endWriting(n.Ino)
 	t.addStats(func(st *Stats) { st.Inodes-- })
 	return t.unqueue(n.Ino)
 }

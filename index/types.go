@@ -95,6 +95,7 @@ type Content struct {
 	Ctime   *Time    // nil: now; an earlier one than the inode's is not taken
 	Failed  string   // not "": queued as failed for this reason, never sent
 	ShareOf *Inode   // take the same entity as that inode
+	Writing StagedID // not 0: it is being written on, and is to stay noted as such
 }
 
 // A QueueEntry is a staged content that waits for its upload.

@@ -8,8 +8,8 @@
 // Since it is not synced, what is older than the machine's start is compared
 // with the digest again before it is used; so is a pinned one, once after each
 // start, as a disk loses bits over the years. Staged files are removed by
-// RemoveStaged alone, never by eviction. Cached files are evicted once
-// EvictUnless was called, those used longest ago first, those that are open and
+// RemoveStaged alone, never by eviction; what Rescue has put aside is removed by
+// nobody. Cached files are evicted once EvictUnless was called, those used longest ago first, those that are open and
 // last copies not at all, so that the others take at most Options.CacheSize and
 // leave Options.MinFree of the disk. Admit keeps staged content from taking
 // that share either, or 1 GiB where it is more. A full disk fails no download. Pinned files are

@@ -70,6 +70,9 @@ func (s *Store) users(f *CachedFile, k Key, cached bool) int {
 	return n
 }
 
+// NextSuffix marks a copy that is about to take a file's place.
+const NextSuffix = ".next"
+
 // part puts a copy of f in path's place, if path leads to f.
 func (s *Store) part(f *os.File, path string) (parted bool, err error) {
 	here, err := os.Lstat(path)
@@ -92,7 +95,7 @@ func (s *Store) part(f *os.File, path string) (parted bool, err error) {
 		return false, err
 	}
 	// What a crash leaves of this name is in nobody's way.
-	next := path + ".next"
+	next := path + NextSuffix
 	if err = os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}

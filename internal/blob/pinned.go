@@ -57,15 +57,21 @@ func (s *Store) Pin(k Key, src *os.File) error {
 // CheckDigest reads a content. Another digest than want's, where that is
 // known, is ErrDamaged.
 func CheckDigest(k Key, want entity.Digest, src io.ReaderAt) error {
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(src, 0, 1<<62)); err != nil {
+	got, err := DigestOf(src)
+	if err != nil {
 		return err
 	}
-	got := entity.Digest(sum.Sum(nil))
 	if !want.IsZero() && got != want {
 		return fmt.Errorf("entity %s: SHA-256 is %s, was %s: %w", k, got, want, ErrDamaged)
 	}
 	return nil
+}
+
+// DigestOf reads a content for its SHA-256.
+func DigestOf(src io.ReaderAt) (entity.Digest, error) {
+	sum := sha256.New()
+	_, err := io.Copy(sum, io.NewSectionReader(src, 0, 1<<62))
+	return entity.Digest(sum.Sum(nil)), err
 }
 
 // pinAs links the cached copy that src is, or copies src where that is

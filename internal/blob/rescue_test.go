@@ -17,7 +17,7 @@ func TestRescueTakesLongNames(t *testing.T) {
 		f := must[*os.File](t)(s.CreateStaged(uint64(id) + 1))
 		must[int](t)(f.WriteString(name))
 		f.Close()
-		path, err := s.Rescue(uint64(id)+1, name)
+		path, err := s.Rescue(s.StagedPath(uint64(id)+1), Lost{Path: "/dir/" + name})
 		if err != nil {
 			t.Errorf("%q: %v", name, err)
 			continue
@@ -26,8 +26,11 @@ func TestRescueTakesLongNames(t *testing.T) {
 			t.Errorf("%s has %q, %v", path, b, err)
 		}
 		got := filepath.Base(path)
-		if len(got) > 255 || utf8.ValidString(name) && !utf8.ValidString(got) || got[0] != name[0] {
+		if len(got) > 255 || utf8.ValidString(name) && !utf8.ValidString(got) || !strings.HasSuffix(got, name[max(len(name)-8, 0):]) {
 			t.Errorf("%q is rescued as %q", name, got)
 		}
+	}
+	if n, _, err := s.Rescued(); err != nil || n != 7 {
+		t.Errorf("%d are rescued, %v", n, err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"unicode/utf8"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -29,6 +29,17 @@ func (s *Store) CreateStaged(id uint64) (*os.File, error) {
 		return f, nil
 	default:
 		return os.OpenFile(s.stagedPath(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+}
+
+// NewStaged gives an empty file that becomes a staged one by Restage. Before
+// that it has no name, and a process that is killed leaves nothing of it.
+func (s *Store) NewStaged() (*os.File, error) {
+	select {
+	case f := <-s.spares:
+		return f, nil
+	default:
+		return unnamed(s.staging)
 	}
 }
 
@@ -71,6 +82,36 @@ func (s *Store) SyncStaged(ids []uint64) error {
 	return syncDir(s.staging)
 }
 
+// A StagedInfo tells of a staged file.
+type StagedInfo struct {
+	Size     int64 // bytes
+	Modified time.Time
+	Touched  bool   // changed since MarkUntouched, if that was called
+	Dev, Ino uint64 // the same for all names of one file
+}
+
+// StatStaged looks at a staged file.
+func (s *Store) StatStaged(id uint64) (i StagedInfo, err error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(s.stagedPath(id), &st); err != nil {
+		return i, &os.PathError{Op: "stat", Path: s.stagedPath(id), Err: err}
+	}
+	return StagedInfo{st.Size, time.Unix(st.Mtim.Unix()), st.Mtim != Untouched, st.Dev, st.Ino}, nil
+}
+
+// Untouched is the time of modification of a file that nothing was written
+// into since MarkUntouched. No clock tells it.
+var Untouched = unix.Timespec{Sec: 1}
+
+// MarkUntouched makes it be seen whether a file is written into from now on,
+// by whomever, also by way of a mapping, and also after a crash.
+func MarkUntouched(file *os.File) error { return SetModified(file, Untouched) }
+
+// SetModified sets a file's time of modification.
+func SetModified(file *os.File, at unix.Timespec) error {
+	return unix.UtimesNanoAt(int(file.Fd()), "", []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}, unix.AT_EMPTY_PATH)
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -78,37 +119,6 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-// Rescue links a staged file into StateDir/rescued, under a name that a person
-// knows it by, and tells the path.
-func (s *Store) Rescue(id uint64, name string) (path string, err error) {
-	dir := filepath.Join(s.o.StateDir, "rescued")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	suffix := fmt.Sprintf("-%x", id) // makes it the only one
-	path = filepath.Join(dir, cutName(name, maxName-len(suffix))+suffix)
-	if err := os.Link(s.stagedPath(id), path); err != nil {
-		return "", err
-	}
-	return path, syncDir(dir)
-}
-
-// maxName is the longest name that disks take, in bytes: NAME_MAX.
-const maxName = 255
-
-// cutName cuts a name to at most n bytes, between two characters.
-func cutName(name string, n int) string {
-	if len(name) <= n {
-		return name
-	}
-	for back := range min(utf8.UTFMax, n) {
-		if utf8.RuneStart(name[n-back]) {
-			return name[:n-back]
-		}
-	}
-	return name[:n] // no text
 }
 
 // ListStaged lists the ids of all staged files.

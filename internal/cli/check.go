@@ -171,7 +171,13 @@ func (c *checkRun) checkRemote() (left int, err error) {
 
 // mend prints faults and mends what can be, if that is wanted.
 func (c *checkRun) mend(found []transfer.Fault) (left int, err error) {
+	notes := 0
 	for _, f := range found {
+		if f.Note && !c.repair {
+			c.print("note: %s; the next mount sees to it", f)
+			notes++
+			continue
+		}
 		c.print("%s", f)
 		if !c.repair || f.Mend == nil {
 			left++
@@ -181,7 +187,7 @@ func (c *checkRun) mend(found []transfer.Fault) (left int, err error) {
 			return left, fmt.Errorf("repair %s: %w", f, err)
 		}
 	}
-	if n := len(found) - left; n > 0 {
+	if n := len(found) - left - notes; n > 0 {
 		c.print("%s mended", plural(n, "problem"))
 	}
 	return left, nil

@@ -17,6 +17,7 @@ type FaultKind string
 const (
 	StagedMissing FaultKind = "staged-missing"   // a file's content, not uploaded yet, is not on the disk
 	StagedSize    FaultKind = "staged-size"      // it is longer or shorter than the index says
+	StagedOpen    FaultKind = "staged-open"      // a file was being written when the process ended
 	StagedStray   FaultKind = "staged-stray"     // staged bytes that no file has
 	CacheStray    FaultKind = "cache-stray"      // a copy of no entity that is known
 	CacheDamaged  FaultKind = "cache-damaged"    // a copy of the wrong size or SHA-256
@@ -33,6 +34,9 @@ type Fault struct {
 	Kind FaultKind
 	Text string
 	Mend func() error // nil: it can't be mended
+	Note bool         // what a killed process leaves, and the next mount mends by itself
+
+	done *string // what Mend has done
 }
 
 // String is one line for a person.
@@ -44,6 +48,7 @@ type diskCheck struct {
 	index *index.Index
 	blobs *blob.Store
 	tell  func(done, of int)
+	mount bool // what is found is mended at once
 	found []Fault
 }
 
@@ -52,7 +57,7 @@ type diskCheck struct {
 // could not be looked at.
 func CheckDisk(x *index.Index, blobs *blob.Store, tell func(done, of int)) ([]Fault, error) {
 	c := &diskCheck{index: x, blobs: blobs, tell: tell}
-	for _, step := range []func() error{c.checkStaged, c.checkStrays, c.checkCopies} {
+	for _, step := range []func() error{c.checkStaged, c.checkWritings, c.checkLong, c.checkStrays, c.checkCopies} {
 		if err := step(); err != nil {
 			return c.found, err
 		}
@@ -61,7 +66,7 @@ func CheckDisk(x *index.Index, blobs *blob.Store, tell func(done, of int)) ([]Fa
 }
 
 func (c *diskCheck) add(k FaultKind, mend func() error, format string, args ...any) {
-	c.found = append(c.found, Fault{k, fmt.Sprintf(format, args...), mend})
+	c.found = append(c.found, Fault{Kind: k, Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
 // CheckStaged looks for the bytes of all that waits for its upload.
@@ -86,9 +91,6 @@ func (c *diskCheck) checkStaged() error {
 				"%s: its content was not uploaded yet and is not on the disk", path)
 		case err != nil:
 			return err
-		case size > q.Size:
-			c.add(StagedSize, func() error { return c.blobs.CutStaged(uint64(q.Staged), q.Size) },
-				"%s: its content has %d bytes, %d of them after its end", path, size, size-q.Size)
 		case size < q.Size:
 			c.add(StagedSize, func() error { return c.shorten(q, size) }, "%s: only %d of its %d bytes are on the disk", path, size, q.Size)
 		}
@@ -120,40 +122,6 @@ func pathOf(x *index.Index, ino index.Ino) string {
 	return fmt.Sprintf("inode %d (no name)", ino)
 }
 
-// checkStrays looks for staged bytes that nothing names.
-func (c *diskCheck) checkStrays() error {
-	strays, err := strayIDs(c.index, c.blobs)
-	if err != nil {
-		return err
-	}
-	for _, id := range strays {
-		c.add(StagedStray, func() error { return c.blobs.RemoveStaged(id) }, "staged content %d belongs to no file", id)
-	}
-	paths, err := c.blobs.StrayStaged()
-	for _, path := range paths {
-		c.add(StagedStray, func() error { return os.Remove(path) }, "%s is no staged content", path)
-	}
-	return err
-}
-
-// strayIDs are the staged contents that no file has.
-func strayIDs(x *index.Index, blobs *blob.Store) (strays []uint64, err error) {
-	used, err := x.StagedInUse()
-	if err != nil {
-		return nil, fmt.Errorf("staged content: %w", err)
-	}
-	ids, err := blobs.ListStaged()
-	if err != nil {
-		return nil, fmt.Errorf("staged content: %w", err)
-	}
-	for _, id := range ids {
-		if _, is := used[index.StagedID(id)]; !is {
-			strays = append(strays, id)
-		}
-	}
-	return strays, nil
-}
-
 // checkCopies reads all that is cached and pinned.
 func (c *diskCheck) checkCopies() error {
 	done, of := 0, 0
@@ -162,7 +130,11 @@ func (c *diskCheck) checkCopies() error {
 	}
 	return c.blobs.Files(func(f blob.File) error {
 		kind, what := c.copyFault(f)
-		if what != "" {
+		switch {
+		case what == "":
+		case kind == CacheStray:
+			c.add(kind, func() error { return c.rescueCopy(f) }, "%s: %s", f.Path, what)
+		default:
 			c.add(kind, func() error { return c.blobs.Discard(f) }, "%s: %s", f.Path, what)
 		}
 		done++

@@ -114,15 +114,15 @@ func (c *remoteCheck) fault(kind FaultKind, k index.Known, what string, mend fun
 	if users, err := c.index.Users(k.UUID); err == nil && len(users) > 0 {
 		where = pathOf(c.index, users[0])
 	}
-	return &Fault{kind, fmt.Sprintf("entity %s (%s): %s", k.UUID, where, what), mend}
+	return &Fault{Kind: kind, Text: fmt.Sprintf("entity %s (%s): %s", k.UUID, where, what), Mend: mend}
 }
 
 // found lists the faults. Who has nothing of ours is not believed.
 func (c *remoteCheck) found() []Fault {
 	all := append(c.other, c.gone...)
 	if len(c.gone) > 0 && c.has == 0 {
-		all = append(c.other, Fault{EntityStrange, fmt.Sprintf("the service has none of the %d files that it was asked for: "+
-			"either it is the wrong one (see chatfs config), or it has forgotten them all; nothing is noted", len(c.ask)), nil})
+		all = append(c.other, Fault{Kind: EntityStrange, Text: fmt.Sprintf("the service has none of the %d files that it was asked for: "+
+			"either it is the wrong one (see chatfs config), or it has forgotten them all; nothing is noted", len(c.ask))})
 	}
 	slices.SortFunc(all, func(a, b Fault) int { return strings.Compare(a.String(), b.String()) })
 	return all

@@ -60,10 +60,26 @@ var damages = []damage{
 	}},
 }
 
+// file makes one with bytes that are nowhere else.
 func (w *weekly) file(name string) {
 	path := filepath.Join(w.dir, name)
 	must(w.t, os.MkdirAll(filepath.Dir(path), 0o700))
-	must(w.t, os.WriteFile(path, []byte("stray"), 0o600))
+	w.strays++
+	must(w.t, os.WriteFile(path, fmt.Append(nil, "stray ", w.strays), 0o600))
+}
+
+// rescued counts the strays that are kept.
+func (w *weekly) rescued() (n int) {
+	paths, err := filepath.Glob(filepath.Join(w.dir, "rescued", "*"))
+	must(w.t, err)
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		must(w.t, err)
+		if strings.HasPrefix(string(b), "stray ") {
+			n++
+		}
+	}
+	return n
 }
 
 // flip changes one bit and no size.
@@ -93,12 +109,61 @@ func TestCheckFindsAndMendsDamagesOnTheDisk(t *testing.T) {
 		}
 		must(t, found[0].Mend())
 		w.sound()
+		if n := w.rescued(); n != w.strays {
+			t.Errorf("damage %d (%s): %d of %d strays are kept", i, d.kind, n, w.strays)
+		}
 		if w.entity("a").Secret != secret {
 			t.Errorf("damage %d (%s): the secret is lost", i, d.kind)
 		}
 		if got, err := w.read("a"); err != nil || string(got) != string(w.files["a"]) {
 			t.Errorf("damage %d (%s): a is %d bytes, %v", i, d.kind, len(got), err)
 		}
+	}
+}
+
+// TestStraysThatAreNoLossAreRemoved: without a record, but the bytes are here
+// under another name, or none.
+func TestStraysThatAreNoLossAreRemoved(t *testing.T) {
+	w := newWeekly(t, transfer.KeepNone, false)
+	w.config.Settle = 1 << 60
+	w.unmount()
+	w.mount()
+	w.put("a", content(1, 1000))
+	w.wait("waiting", content(2, 1000))
+	w.sound()
+	staging := filepath.Join(w.dir, "staging")
+	must(t, os.WriteFile(filepath.Join(staging, "00000000000fffff"), content(1, 1000), 0o600))
+	must(t, os.WriteFile(filepath.Join(staging, "00000000000ffffe"), nil, 0o600))
+	must(t, os.Link(w.stagedPath("waiting"), filepath.Join(staging, "00000000000ffffd")))
+	must(t, os.WriteFile(w.stagedPath("waiting")+blob.NextSuffix, content(2, 1000), 0o600))
+	w.unmount()
+	w.mount()
+	must(t, w.x.Drain(context.Background(), nil)) // a mount begins with what waits
+	w.sound()
+	if left, err := os.ReadDir(staging); err != nil || len(left) > 0 {
+		t.Errorf("staging holds %v, %v", left, err)
+	}
+	if _, err := os.Lstat(filepath.Join(w.dir, "rescued")); !os.IsNotExist(err) {
+		t.Errorf("something is rescued: %v", err)
+	}
+}
+
+// TestRepairedIndexKeepsStrays: after a repair nobody knows what its lost
+// records named.
+func TestRepairedIndexKeepsStrays(t *testing.T) {
+	w := newWeekly(t, transfer.KeepNone, false)
+	w.file(fmt.Sprintf("staging/%016x", uint64(w.index.NextStaged())))
+	must(t, w.index.Repair(nil))
+	w.unmount()
+	w.mount()
+	if n := w.rescued(); n != 1 {
+		t.Errorf("%d strays are kept", n)
+	}
+	w.file(fmt.Sprintf("staging/%016x", uint64(w.index.NextStaged()))) // given up, as far as the index knows
+	w.unmount()
+	w.mount()
+	if n := w.rescued(); n != 1 {
+		t.Errorf("%d are kept after what was given up", n)
 	}
 }
 

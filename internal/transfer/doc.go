@@ -11,6 +11,11 @@
 // refuses the credentials or fails several files in a row, one upload probes it
 // and the others wait; any success sets all going. Identical content is sent once.
 //
+// Start makes what a killed process had written and not closed its files'
+// content, removes what the index has given up, and puts all else that no record
+// names into rescued/. After a new start of the machine nothing that was not
+// committed becomes content.
+//
 // An entity is downloaded once, however many read it; each read is answered
 // as soon as its bytes are here and right: a block of them by its sum, and all,
 // before the last of them is given out, cached or pinned, by the digest. What is

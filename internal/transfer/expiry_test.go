@@ -47,6 +47,7 @@ type weekly struct {
 	config  transfer.Config
 	x       *transfer.Transfer
 	files   map[string][]byte
+	strays  int // that file made
 }
 
 func newWeekly(t *testing.T, keep transfer.KeepMode, bought bool) *weekly {

@@ -126,10 +126,11 @@ func New(c Config) *Transfer {
 	return t
 }
 
-// Start removes staged files that nothing names, takes up the queue and
-// begins to work it off. The cache is held to its bounds from now on.
+// Start mends what a killed process has left of staged content, takes up the
+// queue and begins to work it off. It is to be called before the tree is seen.
+// The cache is held to its bounds from now on.
 func (t *Transfer) Start() error {
-	if err := t.removeStrays(); err != nil {
+	if err := t.settle(); err != nil {
 		return err
 	}
 	queue, err := t.Index.Queue()
@@ -148,18 +149,6 @@ func (t *Transfer) Start() error {
 		t.ended.Go(t.foresee)
 	}
 	return nil
-}
-
-// removeStrays removes staged files of content that never came to be a
-// file's, or no longer is.
-func (t *Transfer) removeStrays() error {
-	strays, err := strayIDs(t.Index, t.Blobs)
-	for _, id := range strays {
-		if err := t.Blobs.RemoveStaged(id); err != nil {
-			return fmt.Errorf("staged content: %w", err)
-		}
-	}
-	return err
 }
 
 // Close ends all transfers at once and waits for their goroutines. The queue
