@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"chatfs/index"
 	"chatfs/internal/control"
 	"chatfs/internal/transfer"
 )
@@ -54,7 +56,7 @@ func (s *session) answerSync(ctx context.Context, retry bool, send func(control.
 		}
 	}
 	var last time.Time
-	err := s.transfer.Drain(ctx, func(p transfer.Progress) {
+	open, err := s.transfer.DrainClosed(ctx, openPatience, func(p transfer.Progress) {
 		if p.Files > 0 && time.Since(last) < progressEvery { // the end is always told
 			return
 		}
@@ -67,7 +69,27 @@ func (s *session) answerSync(ctx context.Context, retry bool, send func(control.
 	case err != nil:
 		return fmt.Errorf("uploads: %w", err)
 	}
+	if len(open) > 0 {
+		return s.stillOpen(open)
+	}
 	return s.remains().err()
+}
+
+// openPatience is how long chatfs sync waits for files that are open when all
+// else is sent: the kernel tells of a close a little after it has returned.
+const openPatience = 5 * time.Second
+
+// stillOpen names files that are open for writing.
+func (s *session) stillOpen(open []index.Ino) error {
+	var names []string
+	for _, ino := range open[:min(len(open), maxListed)] {
+		names = append(names, fmt.Sprintf("%q", pathOf(s.index, ino)))
+	}
+	if more := len(open) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fail(exitWaiting, "all else is uploaded; %s open for writing, and %s sent once closed: %s",
+		number(len(open), "a file is", "files are"), number(len(open), "is", "are"), strings.Join(names, ", "))
 }
 
 // waitForEnd is the session's outcome, once it has ended.

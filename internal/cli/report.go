@@ -33,6 +33,9 @@ type report struct {
 	Bytes      int64        `json:"waiting_bytes"`
 	Uploading  int          `json:"uploading"`
 	Local      int          `json:"local"`                 // never sent under their names
+	Open       []string     `json:"open,omitempty"`        // being written; not sent before they are closed
+	Rescued    int          `json:"rescued,omitempty"`     // files in RescuedDir
+	RescuedDir string       `json:"rescued_dir,omitempty"` // "" while there are none
 	Paused     time.Time    `json:"paused_since,omitzero"` // the service takes no upload
 	PausedWhy  string       `json:"paused_why,omitempty"`
 	Failed     []failedFile `json:"failed,omitempty"`
@@ -77,11 +80,21 @@ func (s *session) report() (*report, error) {
 	if keeps := span(s.options.keepsFor()); keeps > 0 {
 		r.Keep, r.Retention = s.options.keep.value, keeps.String()
 	}
+	for _, ino := range s.transfer.HeldFiles() {
+		r.Open = append(r.Open, pathOf(s.index, ino))
+	}
 	return r, r.countDisk(s.index, s.blobs)
 }
 
 // countDisk fills in what is on the disk.
 func (r *report) countDisk(x *index.Index, blobs *blob.Store) error {
+	n, dir, err := blobs.Rescued()
+	if err != nil {
+		return err
+	}
+	if r.Rescued = n; n > 0 {
+		r.RescuedDir = dir
+	}
 	lost, err := transfer.Lost(x, blobs)
 	if err != nil {
 		return fmt.Errorf("expired files: %w", err)
@@ -184,6 +197,10 @@ func (r *report) print(w io.Writer) {
 	printFiles(w, "failed", r.Failed)
 	printFiles(w, "retrying", r.Retrying)
 	r.printExpired(w)
+	r.printOpen(w)
+	if r.Rescued > 0 {
+		fmt.Fprintf(w, "  rescued   %s that no record names: see %s\n", plural(r.Rescued, "file"), filepath.Join(r.RescuedDir, "list.txt"))
+	}
 }
 
 // printPace tells what holds requests up: the rate that the service takes, if it
@@ -215,6 +232,17 @@ func printFiles(w io.Writer, word string, files []failedFile) {
 			return
 		}
 		fmt.Fprintf(w, "  %-9s %q (%s): %s\n", word, f.Path, formatSize(f.Size), plain(f.Reason))
+	}
+}
+
+// printOpen lists the files that somebody writes.
+func (r *report) printOpen(w io.Writer) {
+	for i, path := range r.Open {
+		if i == maxListed {
+			fmt.Fprintf(w, "  … and %d more (chatfs status --json)\n", len(r.Open)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %-9s %q: being written; it is sent once it is closed\n", "open", path)
 	}
 }
 

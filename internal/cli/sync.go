@@ -14,7 +14,9 @@ func newSync() *cobra.Command {
 		Use:   "sync [DIR]",
 		Short: "Wait until everything is uploaded",
 		Long: `Wait until every file of a mounted tree is at the service. Exit code 0 means
-that all are; 9 that some can't be uploaded (chatfs status tells why).`,
+that all are; 8 that all are but those that programs have open for writing: they
+are named, and sent once they are closed; 9 that some can't be uploaded (chatfs
+status tells why).`,
 		Args: atMostOneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := findTarget(cmd, o, args)

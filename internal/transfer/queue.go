@@ -3,6 +3,7 @@ package transfer
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -285,6 +286,20 @@ func (t *Transfer) Held(ino index.Ino) bool {
 	defer t.uploads.mu.Unlock()
 	j := t.uploads.jobs[ino]
 	return j != nil && j.holds > 0
+}
+
+// HeldFiles lists the files that writers keep from being sent, in the order of
+// their numbers.
+func (t *Transfer) HeldFiles() (held []index.Ino) {
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	for ino, j := range t.uploads.jobs {
+		if j.holds > 0 {
+			held = append(held, ino)
+		}
+	}
+	slices.Sort(held)
+	return held
 }
 
 // Wake tells that ino's queue entry is new, changed or gone, or that its

@@ -400,6 +400,7 @@ type Progress struct {
 	Files  int
 	Bytes  int64
 	Failed int // files that failed for good, not among the others
+	Held   int // of Files, those that somebody writes
 }
 
 // progressEvery is how often Drain tells its progress, at most.
@@ -424,6 +425,33 @@ func (t *Transfer) Drain(ctx context.Context, progress func(Progress)) error {
 		}
 		if err := t.pauseFor(ctx); err != nil {
 			return err
+		}
+	}
+}
+
+// DrainClosed is Drain, but waits at most patience for files that somebody has
+// open and has written to, which are not sent before they are closed. It lists
+// those that are left; what they had at the last fsync may be in the queue.
+func (t *Transfer) DrainClosed(ctx context.Context, patience time.Duration, progress func(Progress)) (open []index.Ino, err error) {
+	t.drains(1)
+	defer t.drains(-1)
+	for since := time.Now(); ; {
+		left, err := t.left()
+		if err != nil {
+			return nil, err
+		}
+		progress(left)
+		open = t.HeldFiles()
+		switch {
+		case left.Files == 0 && len(open) == 0:
+			return nil, nil
+		case left.Files > left.Held:
+			since = time.Now()
+		case time.Since(since) > patience:
+			return open, nil
+		}
+		if err := t.pauseFor(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -470,6 +498,9 @@ func (t *Transfer) left() (Progress, error) {
 		}
 		p.Files++
 		p.Bytes += e.Size
+		if t.Held(e.Ino) {
+			p.Held++
+		}
 	}
 	return p, nil
 }
