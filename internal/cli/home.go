@@ -52,7 +52,7 @@ func ownDir(dir string) error {
 		return err
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("others may write in %s (mode %v): take a directory that is yours alone", dir, info.Mode())
+		return fmt.Errorf("others may write in %s (mode %v): take a directory that is yours alone, or make it so", dir, info.Mode())
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

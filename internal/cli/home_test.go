@@ -113,7 +113,7 @@ func TestStateIsNeverInTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.env = append(p.env, "XDG_STATE_HOME="+p.path("d"), "XDG_CACHE_HOME="+p.path("x"))
+	p.env = append(p.env, "XDG_STATE_HOME="+p.path("x"), "XDG_CACHE_HOME="+p.path("x"))
 	r := p.mount(offline...)
 	p.eventuallySaid(r, p.path("x/chatfs/org-app/cache")+", at most")
 	r.signal(syscall.SIGINT)
