@@ -9,14 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chatfs/internal/fusetest"
 )
 
 // TestDirectoriesOfOthersAreRefused, and none is changed by it.
 func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make what belongs to others")
-	}
+	fusetest.NeedsRoot(t, "make what belongs to others")
 	p := withToken(newPlace(t))
 	for what, words := range map[string]string{"open": "others may write in", "another's": "belongs to user 12345", "with another's link": "belongs to user 12345",
 		"with another's file": "belongs to user 12345", "with a link to another's": "belongs to user 12345"} {

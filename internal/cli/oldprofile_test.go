@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -59,7 +60,8 @@ func TestOldProfile(t *testing.T) {
 	state := p.path("profile")
 	unpack(t, filepath.Join("testdata", "profile-1.tar.gz"), state)
 	for _, time := range []string{"first", "second"} {
-		r := p.mount("--state-dir", state, "--history", "0", "--settle", "0s")
+		// Root wrote it; who runs this test is shown as the owner, and may read.
+		r := p.mount("--state-dir", state, "--history", "0", "--settle", "0s", "--uid", fmt.Sprint(os.Getuid()), "--gid", fmt.Sprint(os.Getgid()))
 		t.Run(time, func(t *testing.T) { p.wantOldProfile(t) })
 		p.expect(ok, "versions.txt", "history", filepath.Join(p.dir, "versions.txt"))
 		p.expect(ok, "deleted.txt", "history", filepath.Join(p.dir, "deleted.txt"))
