@@ -104,7 +104,7 @@ func (n *node) candidate(h *handle, in index.Inode) *backing {
 		return nil
 	}
 	// What several files share can't be changed in place for one of them.
-	users, err := n.fs.Index.Users(in.UUID)
+	users, err := n.fs.Index.Users(in.UUID, 2)
 	if err != nil || len(users) != 1 {
 		return nil
 	}

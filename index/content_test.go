@@ -120,7 +120,10 @@ func TestShareOf(t *testing.T) {
 	if n.UUID != e.UUID || n.Size != 7 || !n.Image {
 		t.Errorf("the copy: %+v", n)
 	}
-	if users := must[[]Ino](t)(ix.Users(e.UUID)); len(users) != 2 {
+	if users := must[[]Ino](t)(ix.Users(e.UUID, 1)); len(users) != 1 {
+		t.Errorf("one of the users: %v", users)
+	}
+	if users := must[[]Ino](t)(ix.Users(e.UUID, 0)); len(users) != 2 {
 		t.Errorf("users %v", users)
 	}
 	must[Inode](t)(ix.SetContent(a.Ino, Content{Staged: ix.NextStaged(), Size: 1}))

@@ -181,12 +181,14 @@ func (ix *Index) References(u entity.UUID) (used bool, err error) {
 	return used, err
 }
 
-// Users lists the inodes whose content is this entity.
-func (ix *Index) Users(u entity.UUID) (inos []Ino, err error) {
+// Users lists inodes whose content is this entity: at most so many, or all if
+// most is 0. What it costs follows the number listed, not those there are.
+func (ix *Index) Users(u entity.UUID, most int) (inos []Ino, err error) {
 	err = ix.store.view(func(t *tx) error {
-		for _, k := range t.keys(bucketUsers, u[:]) {
+		t.scan(bucketUsers, string(u[:]), "", func(k string, _ []byte) bool {
 			inos = append(inos, keyIno([]byte(k[16:])))
-		}
+			return len(inos) != most
+		})
 		return nil
 	})
 	return inos, err

@@ -111,7 +111,7 @@ func (c *remoteCheck) faultOf(ctx context.Context, k index.Known) (*Fault, error
 
 func (c *remoteCheck) fault(kind FaultKind, k index.Known, what string, mend func() error) *Fault {
 	where := "no file has it now"
-	if users, err := c.index.Users(k.UUID); err == nil && len(users) > 0 {
+	if users, err := c.index.Users(k.UUID, 1); err == nil && len(users) > 0 {
 		where = pathOf(c.index, users[0])
 	}
 	return &Fault{Kind: kind, Text: fmt.Sprintf("entity %s (%s): %s", k.UUID, where, what), Mend: mend}

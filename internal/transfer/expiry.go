@@ -150,7 +150,7 @@ func Lost(x *index.Index, blobs *blob.Store) (inos []index.Ino, err error) {
 		if !k.Expired || blobs.HasCached(blob.Key{UUID: k.UUID}) {
 			return nil
 		}
-		users, err := x.Users(k.UUID)
+		users, err := x.Users(k.UUID, 0)
 		inos = append(inos, users...)
 		return err
 	})

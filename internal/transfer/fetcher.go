@@ -138,7 +138,7 @@ func (t *Transfer) fetch(d *download) error {
 
 // whose is a path of the content's, for the log.
 func (t *Transfer) whose(k blob.Key) string {
-	users, err := t.Index.Users(k.UUID)
+	users, err := t.Index.Users(k.UUID, 1)
 	if err != nil || len(users) == 0 {
 		return fmt.Sprintf("entity %s (no file has it now)", k)
 	}

@@ -274,7 +274,7 @@ func (w *sweep) reupload(k index.Known) error {
 	if w.offline != nil {
 		return w.offline
 	}
-	users, err := t.Index.Users(k.UUID)
+	users, err := t.Index.Users(k.UUID, 1)
 	if err != nil || len(users) == 0 {
 		return err
 	}
