@@ -86,6 +86,7 @@ type powerWriter struct {
 	id      int
 	random  *rand.Rand
 	durable bool // close promises it
+	open    *os.File
 }
 
 func (w *powerWriter) step() error {
@@ -96,6 +97,8 @@ func (w *powerWriter) step() error {
 		return w.remove(name)
 	case 1, 2:
 		return w.replace(name, content)
+	case 3:
+		return w.leaveOpen(fmt.Sprintf("open%d", w.id), content)
 	}
 	return w.write(name, content)
 }
@@ -135,6 +138,41 @@ func (w *powerWriter) replace(name, content string) error {
 		return err
 	}
 	return w.syncDir(tmp, name)
+}
+
+// leaveOpen writes a file that it does not close before the next, perhaps with
+// fsync, and more after that: without a commit none of it is the file's.
+func (w *powerWriter) leaveOpen(name, content string) error {
+	if err := w.close(); err != nil {
+		return err
+	}
+	w.p.begins(name, "")
+	file, err := os.Create(w.f.path(name))
+	if err != nil {
+		return err
+	}
+	w.open = file
+	w.p.begins(name, content)
+	if _, err := file.WriteString(content); err != nil || w.random.IntN(2) == 0 {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	w.p.durable(name)
+	w.p.begins(name, content+content)
+	_, err = file.WriteString(content)
+	return err
+}
+
+// close closes what was left open.
+func (w *powerWriter) close() error {
+	file := w.open
+	w.open = nil
+	if file == nil {
+		return nil
+	}
+	return file.Close()
 }
 
 func (w *powerWriter) remove(name string) error {
@@ -225,6 +263,9 @@ func (f *fixture) workUntilPowerLoss(disk *diskHandle, p *promises, random *rand
 			for {
 				select {
 				case <-over:
+					if err := w.close(); err != nil {
+						f.t.Error(err)
+					}
 					return
 				default:
 				}
