@@ -58,8 +58,8 @@ func fusermount(args ...string) error {
 }
 
 // Abort has the kernel give up the connection of the FUSE mount at dir, as if
-// the process that serves it had died. The mount stays, dead. Another user than
-// root needs fusectl for it; the test is skipped where that is not mounted.
+// the process that serves it had died. The mount stays, dead, if it is in use.
+// Another user than root needs fusectl for it: see NeedsAbort.
 func Abort(t testing.TB, dir string) {
 	t.Helper()
 	if os.Geteuid() == 0 {

@@ -146,7 +146,7 @@ func (d *downloads) reader() *transfer.Reader {
 // wantAt reads n bytes at off, which must be right.
 func (d *downloads) wantAt(r *transfer.Reader, off, n int) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), fusetest.Patience)
 	defer cancel()
 	b := make([]byte, n)
 	if got, err := r.ReadAt(ctx, b, int64(off)); got < n || !bytes.Equal(b, d.content[off:off+n]) {
