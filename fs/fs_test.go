@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"chatfs/fs"
 	"chatfs/internal/entity"
 	"chatfs/internal/transfer"
+	"chatfs/remote"
 )
 
 // sameProcessLocks wants a process's fcntl locks to conflict with its own,
@@ -345,6 +347,31 @@ func TestCloseUploadedMeansUploaded(t *testing.T) {
 	if got := f.service.Counts().Uploads; got != 3 {
 		t.Errorf("%d uploads, want 3", got)
 	}
+}
+
+// TestCloseUploadedTellsWhy the service takes no upload, by errno.
+func TestCloseUploadedTellsWhy(t *testing.T) {
+	f := newFixture(t, func(c *fs.Config, x *transfer.Config) {
+		c.Close = fs.CloseUploaded
+		x.Remote = refusing{x.Remote}
+	})
+	for name, want := range map[string]error{"too large": syscall.EFBIG, "plan": syscall.EDQUOT, "forbidden": syscall.EACCES} {
+		file, err := os.Create(f.path(name))
+		must(t, err)
+		_, err = file.WriteString(name)
+		must(t, err)
+		if err := file.Close(); !errors.Is(err, want) {
+			t.Errorf("%s: close: %v, want %v", name, err, want)
+		}
+	}
+}
+
+// refusing is a service that refuses what it is told to by the name.
+type refusing struct{ transfer.Remote }
+
+func (r refusing) Upload(_ context.Context, u remote.UploadRequest) (entity.Entity, error) {
+	kind := map[string]error{"too large": remote.ErrTooLarge, "plan": remote.ErrPlanLimit, "forbidden": remote.ErrForbidden}[u.Name]
+	return entity.Entity{}, &remote.Error{Kind: kind, Status: 400}
 }
 
 func TestAppendersLoseNothing(t *testing.T) {

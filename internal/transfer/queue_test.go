@@ -368,6 +368,31 @@ func TestWaitTellsTheFirstFailure(t *testing.T) {
 	})
 }
 
+// TestWaitTellsTheKind of a failure for good, also who comes later; and who is
+// not the last writer waits for nothing.
+func TestWaitTellsTheKind(t *testing.T) {
+	for _, kind := range []error{remote.ErrTooLarge, remote.ErrPlanLimit, remote.ErrForbidden} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{}
+			s.become(func(context.Context, string) error { return &remote.Error{Kind: kind, Status: 400} })
+			q := newQueue(t, s, func(c *transfer.Config) { c.Settle = time.Hour })
+			ino := q.write("f", "content")
+			for range 2 {
+				if err := q.x.Wait(t.Context(), ino); !errors.Is(err, kind) {
+					t.Errorf("%v: Wait: %v", kind, err)
+				}
+			}
+			held := q.write("g", "other")
+			q.x.Hold(held)
+			must(t, q.x.Wait(t.Context(), held))
+			q.x.Unhold(held)
+			if err := q.x.Wait(t.Context(), held); !errors.Is(err, kind) {
+				t.Errorf("%v: the last writer's Wait: %v", kind, err)
+			}
+		})
+	}
+}
+
 // TestSmallFilesGoFirst has one upload at a time, of files that were written
 // in the other order.
 func TestSmallFilesGoFirst(t *testing.T) {

@@ -351,6 +351,7 @@ func (t *Transfer) ErrorOf(ino index.Ino) string {
 // Wait returns once ino's content is at the service (nil), stays local (nil)
 // or an attempt to send it failed (the error; it is tried again where that can
 // help), or ctx ends. It skips the settling delay and the pauses of an outage.
+// Content that another writer may still change is his to wait for (nil).
 func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 	news, before, _ := t.urge(ino, -1)
 	for {
@@ -358,10 +359,10 @@ func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 		case StateEmpty, StateUploaded, StateExpired, StateLocal:
 			return nil
 		case StateFailed:
-			if _, _, last := t.urge(ino, before); last != nil {
-				return last
-			}
-			return fmt.Errorf("upload: %s: %w", t.ErrorOf(ino), ErrForbidden)
+			return t.whyFailed(ino)
+		}
+		if t.Held(ino) {
+			return nil
 		}
 		select {
 		case <-news:
@@ -375,6 +376,18 @@ func (t *Transfer) Wait(ctx context.Context, ino index.Ino) error {
 			return err
 		}
 	}
+}
+
+// whyFailed is the error that ino's upload failed with for good. Of one that
+// another process met, the text is left.
+func (t *Transfer) whyFailed(ino index.Ino) error {
+	t.uploads.mu.Lock()
+	defer t.uploads.mu.Unlock()
+	if j := t.uploads.jobs[ino]; j != nil && j.err != nil {
+		return j.err
+	}
+	e, _, err := t.Index.QueueEntry(ino)
+	return errors.Join(fmt.Errorf("upload: %s: %w", e.Failed, ErrForbidden), err)
 }
 
 // urge has ino's content sent before others that are due. It tells how often
