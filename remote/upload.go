@@ -8,10 +8,13 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"path"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gabriel-vasile/mimetype"
 
 	"chatfs/internal/entity"
 )
@@ -47,7 +50,9 @@ func (c *Client) Upload(ctx context.Context, u UploadRequest) (e entity.Entity, 
 // are several.
 const inMemory = 64 << 10
 
-// uploadRequest makes the form, whose length is known beforehand. A content of
+// uploadRequest makes the form, whose length is known beforehand. The file's part
+// bears the content's own type, as all real clients send it: the service may
+// make thumbnails by it. A content of
 // more than inMemory streams between the form's head and tail.
 func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Request, error) {
 	content, err := u.Open()
@@ -56,9 +61,14 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 	}
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
-	part, err := w.CreateFormFile("file", formName(u.Name))
+	begin, err := beginning(content, u.Size)
+	part, failed := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {multipart.FileContentDisposition("file", formName(u.Name))},
+		"Content-Type": {mimetype.Detect(begin).String()}})
+	if err = errors.Join(err, failed); err == nil {
+		_, err = part.Write(begin)
+	}
 	if err == nil && u.Size <= inMemory {
-		_, err = io.CopyN(part, content, u.Size)
+		_, err = io.CopyN(part, content, u.Size-int64(len(begin)))
 	}
 	head := form.Len()
 	if err = errors.Join(err, w.Close()); err != nil {
@@ -70,8 +80,9 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 	if u.Size <= inMemory {
 		content.Close()
 	} else {
-		body = &stream{io.MultiReader(bytes.NewReader(form.Next(head)), io.LimitReader(content, u.Size), &form), content}
-		length += u.Size
+		left := u.Size - int64(len(begin))
+		body = &stream{io.MultiReader(bytes.NewReader(form.Next(head)), io.LimitReader(content, left), &form), content}
+		length += left
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address("chatfiles"), body)
 	if err != nil {
@@ -86,6 +97,16 @@ func (c *Client) uploadRequest(ctx context.Context, u UploadRequest) (*http.Requ
 		req.Header.Set("restrict-access", "true")
 	}
 	return req, nil
+}
+
+// sniffed is what of a content tells its type, in bytes.
+const sniffed = 3 << 10
+
+// beginning reads as much of a content of size bytes.
+func beginning(content io.Reader, size int64) ([]byte, error) {
+	b := make([]byte, min(size, sniffed))
+	_, err := io.ReadFull(content, b)
+	return b, err
 }
 
 // A stream is a form whose content is read while it is sent.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -23,11 +24,14 @@ type serveOptions struct {
 	historyRPM             int
 	faults                 string
 	seed                   uint64
+	registration           choice
+	cors                   []string
+	falseIsOpen            bool
 	logLevel               choice
 }
 
 func newServe() *cobra.Command {
-	o := &serveOptions{maxSize: 10 << 20, logLevel: choice{"info", []string{"debug", "info", "warning", "error"}}}
+	o := &serveOptions{maxSize: 10 << 20, registration: choice{"closed", []string{"open", "closed"}}, logLevel: choice{"info", []string{"debug", "info", "warning", "error"}}}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service alone, for other programs and for tests",
@@ -54,6 +58,9 @@ address. The app's own credentials are in a file (0600) in the data directory.`,
 	f.DurationVar(&o.expireAfter, "expire-after", 0, "age at which files expire; 0 is never")
 	f.Float64Var(&o.rps, "rps", 0, "requests a second that are let through; 0 is any number")
 	f.IntVar(&o.historyRPM, "history-rpm", 0, "calls a minute for the message history; 0 is any number")
+	f.Var(&o.registration, "registration", "open: whoever reaches the service may register, and keep files in it")
+	f.StringSliceVar(&o.cors, "cors", nil, "`origins` of web pages that may ask, as https://chat.example; * is any (default: none)")
+	f.BoolVar(&o.falseIsOpen, "restrict-false-is-open", false, "an upload's restrict-access: false does not restrict, as newer documents have it")
 	f.StringVar(&o.faults, "faults", "", "faults to inject, for tests (see docs/operations.md)")
 	f.Uint64Var(&o.seed, "faults-seed", 0, "seed of the faults' chance; 0 draws one")
 	f.Var(&o.logLevel, "log-level", "what is logged")
@@ -74,6 +81,7 @@ func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
 	log := newLogger(cmd.ErrOrStderr(), o.logLevel.value)
 	return service.Config{Dir: o.data, Org: o.org, App: o.app, Listen: o.listen, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
 		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, HistoryRPM: o.historyRPM, Faults: faults,
+		Closed: o.registration.value == "closed", Origins: o.cors, FalseIsOpen: o.falseIsOpen,
 		Log: logrus.NewEntry(log)}, nil
 }
 
@@ -114,6 +122,9 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	s, err := service.Start(conf)
 	if err != nil {
 		return err
+	}
+	if o.tlsCert == "" && !strings.HasPrefix(s.Base(), "http://127.") && !strings.HasPrefix(s.Base(), "http://[::1]") {
+		fmt.Fprintln(cmd.ErrOrStderr(), "chatfs: warning: plain http beyond this machine: whoever is on the way reads credentials and files; use --tls-cert and --tls-key")
 	}
 	id, _ := s.Credentials()
 	fmt.Fprintf(cmd.OutOrStdout(), "Serving %s\n  client id %s (its secret is in %s)\n  stop      Ctrl-C\n", s.Base(), id, filepath.Join(o.data, credentialsFile))

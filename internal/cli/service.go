@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/adrg/xdg"
@@ -139,8 +141,8 @@ const unlimited = -1
 // startEmbedded starts the embedded service on a loopback port and makes its
 // client.
 func (o *serviceFlags) startEmbedded(stateDir string, log *logrus.Logger) (*endpoint, error) {
-	served, err := service.Start(service.Config{Dir: filepath.Join(stateDir, "embedded"),
-		Org: "chatfs", App: "embedded", Log: log.WithField("area", "service")})
+	served, err := startOnItsPort(service.Config{Dir: filepath.Join(stateDir, "embedded"), Org: "chatfs", App: "embedded",
+		Closed: true, LoopbackOnly: true, Log: log.WithField("area", "service")})
 	if err != nil {
 		return nil, fmt.Errorf("embedded service: %w", err)
 	}
@@ -155,6 +157,37 @@ func (o *serviceFlags) startEmbedded(stateDir string, log *logrus.Logger) (*endp
 		return nil, errors.Join(fmt.Errorf("embedded service: %w", err), served.Shutdown(context.Background()))
 	}
 	return &endpoint{name: embedded, base: served.Base(), client: client, embedded: served}, nil
+}
+
+// portFile is where the embedded service's data has the port that it had last,
+// so that the addresses of its files stay.
+const portFile = "port"
+
+// startOnItsPort starts the service on the port that it had, or another if that
+// is taken.
+func startOnItsPort(c service.Config) (*service.Service, error) {
+	path := filepath.Join(c.Dir, portFile)
+	kept, err := os.ReadFile(path)
+	if port, bad := strconv.ParseUint(strings.TrimSpace(string(kept)), 10, 16); err == nil && bad == nil && port > 0 {
+		c.Listen = net.JoinHostPort("127.0.0.1", strconv.FormatUint(port, 10))
+	}
+	served, err := service.Start(c)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		c.Log.Warnf("the embedded service's port is taken (%s): it takes another, and its files' addresses change", c.Listen)
+		c.Listen = ""
+		served, err = service.Start(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	base, err := url.Parse(served.Base())
+	if err == nil && base.Port() != strings.TrimSpace(string(kept)) {
+		err = os.WriteFile(path, []byte(base.Port()+"\n"), 0o600)
+	}
+	if err != nil {
+		c.Log.WithError(err).Warn("the embedded service's port could not be kept: its files' addresses change with the next mount")
+	}
+	return served, nil
 }
 
 // login proves the credentials. A service that can't be reached is no error

@@ -10,7 +10,7 @@ import (
 
 // TestUnrestrictedFilesNeedNoSecret, by either document.
 func TestUnrestrictedFilesNeedNoSecret(t *testing.T) {
-	s := serve(t)
+	s := serve(t, func(c *service.Config) { c.FalseIsOpen = true })
 	body, kind := form("file", "a.txt", "hello")
 	for _, header := range [][]string{{}, {"restrict-access", "false"}} {
 		resp := s.do("POST", "/chatfiles", body, append(header, "Content-Type", kind)...)
@@ -23,6 +23,18 @@ func TestUnrestrictedFilesNeedNoSecret(t *testing.T) {
 		}
 	}
 	for _, value := range []string{"true", "1", "", "yes"} {
+		e := s.entityOf(s.do("POST", "/chatfiles", body, "restrict-access", value, "Content-Type", kind))
+		if e.secret() == "" {
+			t.Errorf("restrict-access: %q restricts nothing", value)
+		}
+	}
+}
+
+// TestPresenceRestricts, whatever the header says, unless it is told otherwise.
+func TestPresenceRestricts(t *testing.T) {
+	s := serve(t)
+	body, kind := form("file", "a.txt", "hello")
+	for _, value := range []string{"true", "false", "0", ""} {
 		e := s.entityOf(s.do("POST", "/chatfiles", body, "restrict-access", value, "Content-Type", kind))
 		if e.secret() == "" {
 			t.Errorf("restrict-access: %q restricts nothing", value)

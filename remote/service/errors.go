@@ -30,6 +30,9 @@ var (
 	errTooLarge     = fail(http.StatusRequestEntityTooLarge, "file exceeding maximum limit", "file exceeding maximum limit")
 	errPlan         = fail(http.StatusTooManyRequests, "resource_limited", "the plan's limit is reached")
 	errReachLimit   = fail(http.StatusTooManyRequests, "reach_limit", "This request has reached api limit, please try again later")
+	errClosed       = fail(http.StatusUnauthorized, "unauthorized", "registration is not open, please contact the app admin")
+	errHost         = fail(http.StatusForbidden, "forbidden", "this service is asked by a loopback address alone")
+	errOrigin       = fail(http.StatusForbidden, "forbidden", "pages of this origin may not ask this service")
 	// Choice: the documents name no code for a wrong share-secret.
 	errSecret  = fail(http.StatusForbidden, "forbidden", "the share-secret is missing or wrong")
 	errGrant   = fail(http.StatusBadRequest, "invalid_grant", "invalid username or password")

@@ -43,7 +43,7 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
 
 func (s *Service) newRecord(r *http.Request, form *form, size int64, name string) fileRecord {
 	record := fileRecord{Size: size, Name: name}
-	if restricted(r) {
+	if s.restricted(r) {
 		record.Secret = random(36) // 48 characters
 	}
 	if s.ExpireAfter > 0 {
@@ -67,11 +67,11 @@ func thumbSide(r *http.Request, form *form, side string) int {
 	return n
 }
 
-// restricted tells whether the header's presence restricts the file. Choice:
-// "false" does not, as the newer documents have it.
-func restricted(r *http.Request) bool {
+// restricted tells whether a file is: by the header's presence, whatever it
+// says, or as newer documents have it, unless it says false.
+func (s *Service) restricted(r *http.Request) bool {
 	values := r.Header.Values("restrict-access")
-	return len(values) > 0 && !strings.EqualFold(values[0], "false")
+	return len(values) > 0 && !(s.FalseIsOpen && strings.EqualFold(values[0], "false"))
 }
 
 func (s *Service) accept(w http.ResponseWriter, r *http.Request, content *incoming, record fileRecord) *failure {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,13 @@ import (
 
 // maxRecipients bounds a message's to, as the service's documents do.
 const maxRecipients = 600
+
+// maxMessage bounds body and ext together, in bytes, as the service's documents
+// do: each recipient's copy is kept. maxName bounds a name.
+const (
+	maxMessage = 5 << 10
+	maxName    = 128
+)
 
 // A message is what is posted to be sent.
 type message struct {
@@ -74,7 +82,10 @@ func (s *Service) sendMessage(chatType string) handler {
 
 func (m *message) check() *failure {
 	url, _ := m.Body["url"].(string)
+	body, err := json.Marshal(m.Body)
 	switch {
+	case err != nil || len(body)+len(m.Ext) > maxMessage || len(m.From) > maxName || len(m.Type) > maxName || slices.ContainsFunc(m.To, func(to string) bool { return len(to) > maxName }):
+		return fail(http.StatusBadRequest, "illegal_argument", "a name is too long, or body and ext are more than "+strconv.Itoa(maxMessage)+" bytes")
 	case len(m.To) == 0 || len(m.To) > maxRecipients:
 		return fail(http.StatusBadRequest, "illegal_argument", "to must name 1 to "+strconv.Itoa(maxRecipients)+" recipients")
 	case m.Type == "" || m.Body == nil:

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 type handler func(http.ResponseWriter, *http.Request) *failure
@@ -34,8 +36,12 @@ func (s *Service) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		s.count(func(c *Counts) { c.Requests++ })
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		r.Body = &slowBody{r.Body, http.NewResponseController(w), s.Patience}
+		r.Body = &slowBody{ReadCloser: r.Body, control: http.NewResponseController(w), patience: s.Patience, began: began}
+		if s.Log.Logger.IsLevelEnabled(logrus.DebugLevel) {
+			a := &answered{ResponseWriter: w, status: http.StatusOK}
+			defer func() { s.tell(r, a, began) }()
+			w = a
+		}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				s.Log.Errorf("%s %s panicked: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
@@ -44,7 +50,9 @@ func (s *Service) serve(h handler) http.Handler {
 				panic(p)
 			}
 		}()
-		if f := s.check(r); f != nil {
+		if f := s.allow(w, r); f != nil {
+			f.write(w, began)
+		} else if f := s.check(r); f != nil {
 			f.write(w, began)
 		} else if f := h(w, r); f != nil {
 			f.write(w, began)
@@ -76,8 +84,11 @@ func (s *Service) authorized(h handler) handler {
 	}
 }
 
-// preflight answers browsers.
-func preflight(w http.ResponseWriter, _ *http.Request) *failure {
+// preflight answers the browsers of pages that may ask.
+func preflight(w http.ResponseWriter, r *http.Request) *failure {
+	if r.Header.Get("Origin") == "" {
+		return nil
+	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS")
 	h.Set("Access-Control-Allow-Headers", "authorization, content-type, accept, restrict-access, share-secret, thumbnail, thumbnail-width, thumbnail-height, x-requested-with")
@@ -86,18 +97,30 @@ func preflight(w http.ResponseWriter, _ *http.Request) *failure {
 	return nil
 }
 
-// slowBody ends a request whose client sends nothing for too long.
+// slowestBody is what a client has to send on the whole, in bytes a second: one
+// byte now and then would hold a connection for ever.
+const slowestBody = 1 << 10
+
+// slowBody ends a request whose client sends nothing for too long, or too
+// little.
 type slowBody struct {
 	io.ReadCloser
 	control  *http.ResponseController
 	patience time.Duration
+	began    time.Time
+	n        int64 // bytes
 }
 
 func (b *slowBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(time.Now().Add(b.patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	deadline := time.Now().Add(b.patience)
+	if whole := b.began.Add(2*b.patience + time.Duration(b.n)*time.Second/slowestBody); whole.Before(deadline) {
+		deadline = whole
+	}
+	if err := b.control.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
 	if errors.Is(err, io.EOF) {
 		_ = b.control.SetReadDeadline(time.Time{}) // the answer may take its time
 	}

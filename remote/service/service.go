@@ -39,8 +39,14 @@ type Config struct {
 	Patience    time.Duration // between two bytes of a body, with a slow client; 0 is 30 s
 	PruneEvery  time.Duration // between two removals of what has expired; 0 is an hour
 	Faults      *Faults       // for tests: what goes wrong; nil is nothing
-	Log         *logrus.Entry
-	Now         func() time.Time // nil is time.Now
+
+	Closed       bool     // nobody registers: the users that there are, and the app, alone
+	Origins      []string // of web pages that may ask, "https://chat.example"; "*" is any; none by default
+	LoopbackOnly bool     // requests whose Host is no loopback address are refused, against DNS rebinding
+	FalseIsOpen  bool     // "restrict-access: false" does not restrict, as newer documents have it
+
+	Log *logrus.Entry
+	Now func() time.Time // nil is time.Now
 }
 
 // ErrInUse says that another process serves the same data.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -35,9 +36,11 @@ func readJSON(r *http.Request, v any) *failure {
 	return nil
 }
 
-// register answers POST /users. Choice: anyone may, as with an app of open
-// registration.
+// register answers POST /users: anyone may, where registration is open.
 func (s *Service) register(w http.ResponseWriter, r *http.Request) *failure {
+	if s.Closed {
+		return errClosed
+	}
 	var in struct{ Username, Password string }
 	if f := readJSON(r, &in); f != nil {
 		return f
@@ -99,7 +102,10 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) *failure {
 		if err != nil {
 			return errStorage
 		}
-		if !found || bcrypt.CompareHashAndPassword(record.Hash, []byte(in.Password)) != nil {
+		if !found {
+			record.Hash = nobody() // so that the time does not tell who is registered
+		}
+		if wrong := bcrypt.CompareHashAndPassword(record.Hash, []byte(in.Password)); wrong != nil || !found {
 			return errGrant
 		}
 		answer["user"] = record.describe(user)
@@ -115,6 +121,15 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) *failure {
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
+
+// nobody is the hash of a password that nobody has.
+var nobody = sync.OnceValue(func() []byte {
+	hash, err := bcrypt.GenerateFromPassword([]byte(random(24)), bcrypt.MinCost)
+	if err != nil {
+		panic(err) // the password and the cost are right
+	}
+	return hash
+})
 
 // lifeOf reads a ttl in seconds, a number or a text.
 func lifeOf(ttl any) time.Duration {

@@ -1,0 +1,39 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"chatfs/remote"
+)
+
+// TestUploadBearsItsType: the file's part has the content's own type, small or
+// large, and the content is whole behind it.
+func TestUploadBearsItsType(t *testing.T) {
+	for want, begin := range map[string]string{"image/png": "\x89PNG\r\n\x1a\n", "application/pdf": "%PDF-1.7\n", "text/plain": "hello ", "text/plain; charset=utf-8": ""} {
+		for _, size := range []int{len(begin), 4 << 10, 1 << 20} {
+			content := begin + strings.Repeat("x", size-len(begin))
+			var kind string
+			var got []byte
+			s := scripted(t)
+			s.file = func(n int, w http.ResponseWriter, r *http.Request) {
+				if reader, err := r.MultipartReader(); err == nil {
+					if part, err := reader.NextPart(); err == nil {
+						kind = part.Header.Get("Content-Type")
+						got, _ = io.ReadAll(part)
+					}
+				}
+				fileAnswer(w, r)
+			}
+			_, err := newClient(t, s.URL).Upload(context.Background(), remote.UploadRequest{Name: "a", Size: int64(len(content)),
+				Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }})
+			if err != nil || !strings.HasPrefix(kind, strings.Split(want, ";")[0]) || !bytes.Equal(got, []byte(content)) {
+				t.Errorf("%d bytes of %s: sent as %q, %d bytes came: %v", size, want, kind, len(got), err)
+			}
+		}
+	}
+}
