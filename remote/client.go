@@ -260,8 +260,11 @@ func (c *Client) once(ctx context.Context, k call, token entity.Secret, began ti
 		return req, err
 	})
 	if err != nil {
+		c.Log.WithError(err).Debugf("%s: no answer after %s", k.of, time.Since(began).Round(time.Millisecond))
 		return err
 	}
+	c.Log.Debugf("%s %q: %d, %d bytes up, %d down, answered after %s", x.req.Method, x.req.URL.EscapedPath(), x.resp.StatusCode,
+		max(x.req.ContentLength, 0), max(x.resp.ContentLength, 0), time.Since(began).Round(time.Millisecond))
 	if x.resp.StatusCode == http.StatusOK {
 		c.limits.worked(k.of, falls)
 		return k.use(x)

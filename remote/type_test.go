@@ -8,8 +8,36 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
 	"chatfs/remote"
 )
+
+// TestEachTransferIsOneLine of the debugging log, without a secret.
+func TestEachTransferIsOneLine(t *testing.T) {
+	var said bytes.Buffer
+	log := logrus.New()
+	log.SetOutput(&said)
+	log.SetLevel(logrus.DebugLevel)
+	s := scripted(t)
+	c := newClient(t, s.URL, func(c *remote.Config) { c.Log = log.WithField("", "") })
+	must(t, put(c))
+	must(t, get(c))
+	text := said.String()
+	for _, want := range []string{"POST", "/org/app/chatfiles", "GET", someFile.String(), "200, 0 bytes up, 21 down"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	for _, secret := range []string{theToken, theSecret, theKey} {
+		if strings.Contains(text, secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+	if n := strings.Count(text, "\n"); n != 3 {
+		t.Errorf("%d lines for a token, an upload and a download", n)
+	}
+}
 
 // TestUploadBearsItsType: the file's part has the content's own type, small or
 // large, and the content is whole behind it.
