@@ -29,7 +29,7 @@ func (of *openFile) note() error {
 		return nil
 	}
 	if fresh { // the index has the content, as it is
-		if err := blob.MarkUntouched(file); err != nil {
+		if err := blob.MarkUntouched(file.what); err != nil {
 			return err
 		}
 	}
@@ -78,7 +78,7 @@ func (of *openFile) setModified() {
 	if of.file == nil || at == blob.Untouched {
 		return
 	}
-	if err := blob.SetModified(of.file, at); err != nil { // a crash before the commit makes it the time of the last write
+	if err := blob.SetModified(of.file.what, at); err != nil { // a crash before the commit makes it the time of the last write
 		of.fs.Log.WithError(err).Debugf("staged content %d: cannot set its time", of.staged)
 	}
 }

@@ -34,17 +34,16 @@ type openFile struct {
 	turn chan struct{}
 
 	mu      sync.Mutex
-	file    *os.File       // staged content, or nil
-	staged  index.StagedID // its name
-	named   bool           // the index's present content is this staged file
-	owned   bool           // nothing uploads it: it may be changed in place
-	old     index.StagedID // named staged content that the next commit replaces
-	retired []*os.File     // replaced files, which a reply may still splice from
-	holds   int            // writers that keep the uploader away
-	noted   noted          // what the index knows of the writing
-	version uint64         // changes when another source holds the content
-	late    bool           // a commit is tried again after the last close
-	dirty   bool           // size and times below are not in the index yet
+	file    *lent[*os.File] // staged content, or nil
+	staged  index.StagedID  // its name
+	named   bool            // the index's present content is this staged file
+	owned   bool            // nothing uploads it: it may be changed in place
+	old     index.StagedID  // named staged content that the next commit replaces
+	holds   int             // writers that keep the uploader away
+	noted   noted           // what the index knows of the writing
+	version uint64          // changes when another source holds the content
+	late    bool            // a commit is tried again after the last close
+	dirty   bool            // size and times below are not in the index yet
 	size    int64
 	mtime   index.Time
 	ctime   index.Time
@@ -119,11 +118,12 @@ func (of *openFile) release(h *handle) {
 	if unlinked && !known {
 		of.fs.forget(of.ino)
 	}
-	for _, file := range append(of.retired, of.file) {
-		if file != nil {
-			file.Close()
-		}
+	of.mu.Lock()
+	if of.file != nil {
+		of.file.put()
+		of.file = nil
 	}
+	of.mu.Unlock()
 	if of.backing != nil {
 		of.backing.drop(of.fs)
 	}
@@ -204,7 +204,7 @@ func (of *openFile) attach(in index.Inode) error {
 	for of.file == nil && in.Staged != 0 {
 		file, err := of.fs.Blobs.OpenStaged(uint64(in.Staged))
 		if err == nil {
-			of.file, of.staged, of.named = file, in.Staged, true
+			of.file, of.staged, of.named = lend(file), in.Staged, true
 			return nil
 		}
 		if !errors.Is(err, iofs.ErrNotExist) {
@@ -291,11 +291,11 @@ func (of *openFile) settle(empty bool) {
 	}
 }
 
-// retire puts the staged file away; it is closed with the last handle. The
-// caller holds mu.
+// retire puts the staged file away. The caller holds mu, and has the turn: who
+// writes into the file does.
 func (of *openFile) retire() {
 	if of.file != nil {
-		of.retired = append(of.retired, of.file)
+		of.file.put()
 	}
 	of.file, of.staged, of.named = nil, 0, false
 	of.version++

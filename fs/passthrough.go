@@ -176,7 +176,7 @@ func (of *openFile) privatize(ctx context.Context, in index.Inode) (*os.File, er
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.retire()
-	of.old, of.file, of.staged, of.owned = in.Staged, file, id, true
+	of.old, of.file, of.staged, of.owned = in.Staged, lend(file), id, true
 	return file, nil
 }
 
@@ -285,12 +285,10 @@ func (of *openFile) unmapped() bool {
 		return false
 	}
 	of.mu.Lock()
-	for _, own := range append(of.retired, of.file) {
-		if own != nil {
-			own.Close()
-		}
+	if of.file != nil {
+		of.file.put()
 	}
-	of.file, of.retired = nil, nil
+	of.file = nil
 	of.mu.Unlock()
 	return lease(of.backing.file.File) == nil
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"syscall"
 
@@ -22,12 +23,11 @@ type handle struct {
 	gone  bool // released, but a mapping may be left; guarded by openTable.mu
 
 	mu      sync.Mutex
-	held    bool               // keeps the uploader away
-	wrote   bool               // since the last close(2) of a copy of it
-	told    bool               // of a failed upload, by fsync
-	reader  *transfer.Reader   // of the entity, from the first read on
-	version uint64             // of.version when reader was opened
-	retired []*transfer.Reader // replaced ones, which a reply may still splice from
+	held    bool                    // keeps the uploader away
+	wrote   bool                    // since the last close(2) of a copy of it
+	told    bool                    // of a failed upload, by fsync
+	reader  *lent[*transfer.Reader] // of the entity, from the first read on
+	version uint64                  // of.version when reader was opened
 }
 
 // Open opens a regular file. Nothing is fetched before the first read.
@@ -83,43 +83,51 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 }
 
 func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, error) {
-	h.of.mu.Lock()
-	file := h.of.file
-	h.of.mu.Unlock()
-	if file != nil {
-		return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
+	if own := h.of.borrowFile(); own != nil {
+		return replyFrom(own.what, off, len(dest), own.put), nil
 	}
 	r, err := h.source(ctx)
 	if r == nil || err != nil {
 		return fuse.ReadResultData(nil), err
 	}
-	err = h.of.fs.patiently(ctx, r, func(ctx context.Context) error {
-		file, err = r.FileFor(ctx, off+int64(len(dest)))
+	var file *os.File
+	err = h.of.fs.patiently(ctx, r.what, func(ctx context.Context) error {
+		file, err = r.what.FileFor(ctx, off+int64(len(dest)))
 		return err
 	})
 	if errors.Is(err, blob.ErrDamaged) {
 		h.of.fs.distrust(h.of.ino)
 	}
 	if err != nil {
+		r.put()
 		return nil, err
 	}
-	return fuse.ReadResultFd(file.Fd(), off, len(dest)), nil
+	return replyFrom(file, off, len(dest), r.put), nil
 }
 
-// source gives the reader of the entity that is the file's content; nil for
-// an empty file.
-func (h *handle) source(ctx context.Context) (*transfer.Reader, error) {
+// borrowFile is the staged file, to be put back; nil if there is none.
+func (of *openFile) borrowFile() *lent[*os.File] {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.file == nil {
+		return nil
+	}
+	return of.file.borrow()
+}
+
+// source gives the reader of the entity that is the file's content, to be put
+// back; nil for an empty file.
+func (h *handle) source(ctx context.Context) (*lent[*transfer.Reader], error) {
 	h.of.mu.Lock()
 	version := h.of.version
 	h.of.mu.Unlock()
 	h.mu.Lock()
-	r := h.reader
-	current := r != nil && h.version == version && (!r.Failed() || len(h.retired) >= mostRetired)
-	h.mu.Unlock()
-	if current {
-		return r, nil
+	was := h.reader
+	if was != nil && h.version == version && !was.what.Failed() {
+		defer h.mu.Unlock()
+		return was.borrow(), nil
 	}
-	was := r
+	h.mu.Unlock()
 	in, err := h.of.fs.Index.Get(h.of.ino)
 	if err != nil || in.UUID.IsZero() {
 		return nil, err
@@ -128,30 +136,27 @@ func (h *handle) source(ctx context.Context) (*transfer.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r, err = h.of.fs.Transfer.Open(ctx, e); err != nil {
+	r, err := h.of.fs.Transfer.Open(ctx, e)
+	if err != nil {
 		return nil, err
 	}
-	return h.keep(r, was, version), nil
+	return h.keep(lend(r), was, version), nil
 }
 
-// mostRetired bounds the readers that a handle keeps open: one that reads on and
-// on where every download fails in its middle gets no new ones any more.
-const mostRetired = 64
-
 // keep makes r the handle's reader in the place of was, unless another read was
-// first.
-func (h *handle) keep(r, was *transfer.Reader, version uint64) *transfer.Reader {
+// first, and borrows what is.
+func (h *handle) keep(r, was *lent[*transfer.Reader], version uint64) *lent[*transfer.Reader] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.reader != nil && h.reader != was && h.version == version {
-		r.Close()
-		return h.reader
+		r.put()
+		return h.reader.borrow()
 	}
 	if h.reader != nil {
-		h.retired = append(h.retired, h.reader)
+		h.reader.put()
 	}
 	h.reader, h.version = r, version
-	return r
+	return r.borrow()
 }
 
 // Lseek finds data and holes: those of the staged file; an entity is data
@@ -163,11 +168,9 @@ func (n *node) Lseek(_ context.Context, fh gofs.FileHandle, off uint64, whence u
 	}
 	if h, ok := handleOf(fh); ok {
 		h.of.overlay(&in)
-		h.of.mu.Lock()
-		file := h.of.file
-		h.of.mu.Unlock()
-		if file != nil {
-			got, err := unix.Seek(int(file.Fd()), int64(off), int(whence))
+		if file := h.of.borrowFile(); file != nil {
+			defer file.put()
+			got, err := unix.Seek(int(file.what.Fd()), int64(off), int(whence))
 			return uint64(got), n.fs.errno("lseek", uint64(n.ino), err)
 		}
 	}

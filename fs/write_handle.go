@@ -34,7 +34,7 @@ func (of *openFile) ownFile(ctx context.Context, keep int64) (*os.File, error) {
 	of.mu.Unlock()
 	// What the index does not name yet, no uploader knows of.
 	if file != nil && (fresh || owned && keep >= of.fs.MaxSize) {
-		return file, nil
+		return file.what, nil
 	}
 	in, err := of.fs.Index.Get(of.ino)
 	if err != nil {
@@ -64,7 +64,7 @@ func (of *openFile) own(in index.Inode) (*os.File, error) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.owned = true
-	return of.file, nil
+	return of.file.what, nil
 }
 
 // load takes from the index, before the first change, what the changes are
@@ -96,7 +96,7 @@ func (of *openFile) stage(ctx context.Context, in index.Inode, keep int64) (*os.
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.retire()
-	of.old, of.file, of.staged, of.owned = in.Staged, file, id, true
+	of.old, of.file, of.staged, of.owned = in.Staged, lend(file), id, true
 	return file, nil
 }
 
@@ -503,10 +503,9 @@ func (h *handle) finish() {
 		h.unhold()
 	}
 	h.mu.Lock()
-	for _, r := range append(h.retired, h.reader) {
-		if r != nil {
-			r.Close()
-		}
+	if h.reader != nil {
+		h.reader.put()
+		h.reader = nil
 	}
 	h.mu.Unlock()
 	h.of.release(h)
