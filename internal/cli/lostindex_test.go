@@ -143,3 +143,31 @@ func TestOldIndexIsTakenByRepair(t *testing.T) {
 	}
 	p.expect(ok, "all is sound", "check")
 }
+
+// TestLostIndexWithoutBackup: nothing but a repair makes an empty tree of it,
+// and what waited for its upload is kept.
+func TestLostIndexWithoutBackup(t *testing.T) {
+	t.Parallel()
+	p := withToken(newPlace(t))
+	r := p.mount(append(offline, "--drain-timeout", "10ms")...)
+	p.put("a.txt", "waiting")
+	r.signal(syscall.SIGINT)
+	r.wait(waiting, "")
+	state := p.path("state/chatfs/org-app")
+	if err := errors.Join(os.Remove(filepath.Join(state, "index.db")), os.RemoveAll(filepath.Join(state, "backups"))); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(badIndex, "the index is missing", append([]string{"mount", p.dir}, offline...)...)
+	p.expect(badIndex, "check --repair begins an empty tree", "status", "--profile", "org-app")
+	p.expect(ok, "index-damaged: the index is missing", "check", "--repair", "--profile", "org-app")
+	kept, err := filepath.Glob(filepath.Join(state, "rescued", "*-*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("what waited for its upload is kept in %v, %v", kept, err)
+	}
+	if b, err := os.ReadFile(kept[0]); err != nil || string(b) != "waiting" {
+		t.Errorf("%s has %q, %v", kept[0], b, err)
+	}
+	r = p.mount(append(offline, "--drain-timeout", "10ms")...)
+	r.signal(syscall.SIGINT)
+	r.wait(ok, "")
+}
