@@ -108,7 +108,7 @@ func (c *checkRun) open() (left int, err error) {
 	}
 	was := err
 	if c.rest, err = c.profile.openAtRest(true); err != nil {
-		return 0, fmt.Errorf("%w (chatfs restore lists the automatic backups)", err)
+		return 0, err
 	}
 	c.print("index-damaged: %v", was)
 	c.print("mended: %s", c.rest.index.Recovery())

@@ -61,7 +61,11 @@ func (p *profile) openIndex(blobs *blob.Store, log *logrus.Logger, mend bool) (*
 
 func (p *profile) openWith(o index.Options) (*index.Index, error) {
 	x, err := index.Open(p.state, o)
-	if err != nil { // exit.go knows the kinds
+	var damaged *index.ErrDamaged
+	switch { // exit.go knows the kinds
+	case errors.As(err, &damaged):
+		return nil, fmt.Errorf("profile %s: %w, and `chatfs restore` lists the backups to go back to", p.name, err)
+	case err != nil:
 		return nil, fmt.Errorf("index in %s: %w", p.state, err)
 	}
 	return x, nil
