@@ -148,6 +148,24 @@ func TestStraysThatAreNoLossAreRemoved(t *testing.T) {
 	}
 }
 
+// TestStagedIsCutAtMount: what is longer than its file, and that nobody was
+// writing, was acknowledged by nobody. It is not sent.
+func TestStagedIsCutAtMount(t *testing.T) {
+	w := newWeekly(t, transfer.KeepNone, false)
+	w.config.Settle = 1 << 60
+	w.unmount()
+	w.mount()
+	w.wait("waiting", content(1, 1000))
+	must(t, os.Truncate(w.stagedPath("waiting"), 5000))
+	w.unmount()
+	w.mount()
+	must(t, w.x.Drain(context.Background(), nil)) // a mount begins with what waits
+	w.sound()
+	if got, err := w.read("waiting"); err != nil || string(got) != string(content(1, 1000)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // TestRepairedIndexKeepsStrays: after a repair nobody knows what its lost
 // records named.
 func TestRepairedIndexKeepsStrays(t *testing.T) {

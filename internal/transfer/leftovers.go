@@ -22,6 +22,7 @@ import (
 // settle mends what an earlier process left, before anything is sent or shown.
 func (t *Transfer) settle() error {
 	c := &diskCheck{index: t.Index, blobs: t.Blobs, mount: true}
+	rescued := false
 	for _, step := range []func() error{c.checkWritings, c.checkLong, c.checkStrays} {
 		if err := step(); err != nil {
 			return fmt.Errorf("staged content: %w", err)
@@ -35,8 +36,14 @@ func (t *Transfer) settle() error {
 				level = logrus.DebugLevel // nobody misses it
 			}
 			t.Log.Logf(level, "%s: %s", f.Text, *f.done)
+			rescued = rescued || !f.Note
 		}
 		c.found = nil
+	}
+	if rescued { // what is settled is taken for given up where it is found again
+		if err := t.Blobs.SyncRescued(); err != nil {
+			return err
+		}
 	}
 	return t.Index.Settled()
 }
@@ -213,7 +220,7 @@ func (s *strays) add(id index.StagedID) {
 	c.addNote(StagedStray, func() (string, error) {
 		const why = "no record names it: it may have been lost"
 		to, err := c.blobs.Rescue(c.blobs.StagedPath(uint64(id)), blob.Lost{Why: why})
-		return "it is kept as " + to, errors.Join(err, c.blobs.SyncRescued())
+		return "it is kept as " + to, err
 	}, "staged content %d belongs to no file, and nothing says that it was given up", id)
 	c.found[len(c.found)-1].Note = false
 }
