@@ -25,6 +25,8 @@ head -c $((10<<20)) /dev/urandom >in/most
 touch -d '2019-05-06 07:08:09.123456789' in/*; chmod 640 in/photo.jpg
 mkdir "$D"/a "$D"/b; cp -p in/* "$D"/a/; touch -r in "$D"/a; rsync -a in/ "$D"/b/`)
 	s.sync()
+	s.thumbs("a", len(names))
+	s.thumbs("b", len(names))
 	before := s.listing()
 	if code := s.interrupt(); code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -42,8 +44,8 @@ mkdir "$D"/a "$D"/b; cp -p in/* "$D"/a/; touch -r in "$D"/a; rsync -a in/ "$D"/b
 	s.quiet("rsync agrees", `rsync -aci in/ "$D"/a/; rsync -aci in/ "$D"/b/`)
 }
 
-// listing is what a person sees of all names, sizes, modes and times. A
-// thumbnail's size is known once it was looked at.
+// listing is what a person sees of all names, sizes, modes and times, and reads
+// of all thumbnails.
 func (s *session) listing() string {
 	s.t.Helper()
 	s.sh(`cat "$D"/*/*.thumb >/dev/null`)

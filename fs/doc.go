@@ -6,7 +6,7 @@
 //
 // Operations on names and attributes never wait for the network. A read of
 // content that is not on the local disk, the first write into such content,
-// and the first look at a thumbnail do; each such wait is bounded by
+// and a look by name at a thumbnail that is not known do; each such wait is bounded by
 // Config.ReadTimeout, ends when the caller gets a signal that ends programs and
 // at no other, or the connection is given up (interrupt.go), and ends in an errno
 // of the table in errno.go.
@@ -16,6 +16,10 @@
 // disk refuses at release is tried again until the mount ends, and is then
 // taken by the next mount from where the index has noted it (noted.go). A write waits for room on
 // the disk where uploads can make it, in bounds, and ends in ENOSPC (room.go).
+//
+// A directory lists the thumbnails that are known, and asks for the others in
+// the background: no listing waits for one. What was listed opens, for every
+// thread but that which has just made the picture itself (maker.go).
 //
 // # State
 //

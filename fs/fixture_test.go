@@ -130,6 +130,8 @@ func (w testWriter) Write(p []byte) (int, error) {
 func (f *fixture) startService(base string) {
 	f.t.Helper()
 	var err error
+	f.faults, err = service.ParseFaults("cut=0", 1) // none yet
+	must(f.t, err)
 	f.service, err = service.Start(service.Config{Dir: filepath.Join(base, "service"), Org: "org", App: "app", Faults: f.faults, Log: f.log})
 	must(f.t, err)
 	id, secret := f.service.Credentials()
@@ -144,7 +146,7 @@ func (f *fixture) mount() {
 	must(f.t, err)
 	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, BootID: f.boot, CommitInterval: f.commits})
 	must(f.t, err)
-	xc := transfer.Config{Index: f.index, Blobs: f.blobs, Remote: f.client, Settle: 10 * time.Millisecond, Log: f.log,
+	xc := transfer.Config{Index: f.index, Blobs: f.blobs, Remote: f.client, Settle: 10 * time.Millisecond, Thumbs: true, Log: f.log,
 		Changed: func(ino index.Ino) {
 			if server := f.serving.Load(); server != nil {
 				server.Changed(ino)

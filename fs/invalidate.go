@@ -74,6 +74,9 @@ func (f *filesystem) changed(ino index.Ino) {
 		if err != nil || !f.hasThumb(in) {
 			return
 		}
+		if _, known := f.Index.ThumbSize(in.UUID); !known {
+			return
+		}
 		paths, err := f.Index.Paths(ino)
 		if err != nil {
 			return

@@ -97,7 +97,6 @@ type filesystem struct {
 	places places
 	ghosts ghosts
 	makers makers
-	outage outage
 	late   lateCommits
 	drops  dropper
 	inval  *invalidator

@@ -146,7 +146,7 @@ func TestNoPrefetchWithoutBytes(t *testing.T) {
 // TestThumbnailsAreForeseen looks at thumbnails in a file manager's order.
 func TestThumbnailsAreForeseen(t *testing.T) {
 	const pictures = 24
-	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Prefetch = 64 << 20 })
+	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Prefetch, x.Thumbs = 64<<20, false })
 	for i := range pictures {
 		f.write(numbered("p", i)+".png", picture(t, 20+i, 20))
 	}

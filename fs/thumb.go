@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"syscall"
 	"time"
@@ -37,10 +38,15 @@ func (f *filesystem) showsThumb(d index.Dirent) bool {
 	return !d.ThumbHidden && f.hasThumb(d.Inode) && !strings.HasSuffix(d.Name, thumbSuffix)
 }
 
-// listsThumb tells whether d's thumbnail stands in the listing: a real file
-// of its name comes first.
+// listsThumb tells whether d's thumbnail stands in the listing: once it is
+// known, and where no real file has its name. One that nobody has asked for
+// yet is asked for now, and is listed when it is here.
 func (n *node) listsThumb(d index.Dirent) bool {
 	if n.fs.Thumbs != ThumbsList || !n.fs.showsThumb(d) {
+		return false
+	}
+	if _, known := n.fs.Index.ThumbSize(d.Inode.UUID); !known {
+		n.fs.Transfer.WantThumb(d.Inode.UUID)
 		return false
 	}
 	_, err := n.fs.Index.Lookup(n.ino, d.Name+thumbSuffix)
@@ -62,8 +68,8 @@ func (n *node) thumbOf(name string) (index.Dirent, bool) {
 	return n.pictureOf(picture)
 }
 
-// lookupThumb answers for a thumbnail. Its size must be right in stat, so
-// the first look fetches it.
+// lookupThumb answers for a thumbnail. Its size must be right in stat, so who
+// asks for one that is not known waits for it alone.
 func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	d, ok := n.thumbOf(name)
 	if !ok {
@@ -75,23 +81,20 @@ func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut)
 	}
 	n.fs.Transfer.Opened(n.ino, d.Name, true)
 	size, err := n.fs.thumbSize(ctx, d.Inode)
+	if errors.Is(err, transfer.ErrNoThumb) {
+		out.SetEntryTimeout(unkept)
+		return nil, syscall.ENOENT
+	}
 	if err != nil {
 		return nil, n.fs.errno("thumbnail", uint64(d.Inode.Ino), err)
 	}
 	return n.thumbChild(ctx, name, d.Inode, size, out), 0
 }
 
-// thumbWait bounds the wait for one thumbnail; no picture's is larger than
-// some KiB.
-const thumbWait = 5 * time.Second
-
 // thumbSize gives a thumbnail's size in bytes, fetching it if need be.
 func (f *filesystem) thumbSize(ctx context.Context, in index.Inode) (int64, error) {
 	if size, known := f.Index.ThumbSize(in.UUID); known {
 		return size, nil
-	}
-	if err := f.outage.lasts(); err != nil {
-		return 0, err
 	}
 	r, err := f.openThumb(ctx, in)
 	if err != nil {
@@ -106,11 +109,9 @@ func (f *filesystem) openThumb(ctx context.Context, in index.Inode) (*transfer.R
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := whileWanted(ctx, min(f.ReadTimeout, thumbWait))
+	ctx, cancel := whileWanted(ctx, f.ReadTimeout)
 	defer cancel()
-	r, err := f.Transfer.OpenThumb(ctx, e)
-	f.outage.note(err)
-	return r, err
+	return f.Transfer.OpenThumb(ctx, e)
 }
 
 func (n *node) thumbChild(ctx context.Context, name string, in index.Inode, size int64, out *fuse.EntryOut) *gofs.Inode {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
-	"sync"
 	"syscall"
-	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -119,39 +117,4 @@ func (f *filesystem) fill(ctx context.Context, ino index.Ino, bytes []byte) erro
 		return err
 	}
 	return h.flush(ctx)
-}
-
-// An outage is a time in which the service was found to be away: a listing
-// with sizes of many thumbnails waits for it once, not once a thumbnail.
-type outage struct {
-	mu    sync.Mutex
-	until time.Time
-	errno syscall.Errno
-}
-
-// outagePause is how long the service is not asked for thumbnails' sizes after
-// it did not answer.
-const outagePause = 10 * time.Second
-
-// note takes note of how asking for a thumbnail ended.
-func (o *outage) note(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	switch errno := toErrno(err); errno {
-	case syscall.EHOSTUNREACH, syscall.ETIMEDOUT:
-		o.until, o.errno = time.Now().Add(outagePause), errno
-	case syscall.EINTR:
-	default:
-		o.until = time.Time{}
-	}
-}
-
-// lasts gives the errno that the last one to ask got, while that is recent.
-func (o *outage) lasts() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Now().Before(o.until) {
-		return o.errno
-	}
-	return nil
 }

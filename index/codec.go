@@ -167,7 +167,7 @@ type entityRecord struct {
 	entity.Entity
 	image   bool
 	expired bool
-	thumb   int64 // the thumbnail's size in bytes; -1: not known
+	thumb   int64 // size in bytes of the thumbnail, which was found to be a picture; -1: not known
 	renewed int64 // when the service last began to count its days anew, in Unix seconds; 0: at the upload
 }
 
@@ -184,6 +184,9 @@ func (e *entityRecord) since() time.Time {
 const (
 	flagEntityImage = 1 << iota
 	flagEntityExpired
+	// The thumbnail was looked at. Sizes from before that may be those of a
+	// gateway's page, and are not known.
+	flagEntityThumb
 )
 
 func encodeEntity(e *entityRecord) []byte {
@@ -197,6 +200,9 @@ func encodeEntity(e *entityRecord) []byte {
 	}
 	if e.expired {
 		flags |= flagEntityExpired
+	}
+	if e.thumb >= 0 {
+		flags |= flagEntityThumb
 	}
 	b = binary.AppendVarint(append(b, flags), e.thumb)
 	b = binary.AppendVarint(b, e.renewed)
@@ -213,7 +219,9 @@ func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
 	copy(e.Digest[:], d.take(len(e.Digest)))
 	flags := d.byte()
 	e.image, e.expired = flags&flagEntityImage != 0, flags&flagEntityExpired != 0
-	e.thumb = d.int()
+	if e.thumb = d.int(); flags&flagEntityThumb == 0 {
+		e.thumb = -1
+	}
 	if len(d.b) > 0 { // written since entities can be renewed
 		e.renewed = d.int()
 	}

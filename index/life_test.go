@@ -102,6 +102,26 @@ func TestOlderEntityIsRead(t *testing.T) {
 	}
 }
 
+// TestThumbnailFromBeforeIsNotKnown: its size may be that of a page, which was
+// taken for one.
+func TestThumbnailFromBeforeIsNotKnown(t *testing.T) {
+	e := entityRecord{Entity: newEntity(t, 1), image: true, thumb: -1}
+	older := encodeEntity(&e)
+	e.thumb = 9
+	newer := encodeEntity(&e)
+	if len(older) != len(newer) {
+		t.Fatalf("records of %d and %d bytes", len(older), len(newer))
+	}
+	for i := range older { // the size alone differs, not the flags
+		if newer[i] != older[i] && newer[i] != older[i]|flagEntityThumb {
+			older[i] = newer[i]
+		}
+	}
+	if got := must[entityRecord](t)(decodeEntity(e.UUID, older)); got.thumb != -1 {
+		t.Errorf("its size is %d", got.thumb)
+	}
+}
+
 // TestSumsAreKept whatever is put or noted of an entity later, over a remount,
 // and are not taken for another content's.
 func TestSumsAreKept(t *testing.T) {

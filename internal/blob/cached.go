@@ -322,6 +322,9 @@ func (d *Download) File() *os.File { return d.file }
 // Hash is the digest of what has arrived, and its sums.
 func (d *Download) Hash() (entity.Digest, entity.Sums) { return d.sum.Digest(), d.sum.Sums() }
 
+// Written is how many bytes have been written since the start.
+func (d *Download) Written() int64 { return d.n }
+
 // Restart has the next Write begin at the start again. Nobody may be reading.
 func (d *Download) Restart() {
 	d.sum.Reset()

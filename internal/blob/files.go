@@ -55,6 +55,18 @@ func (s *Store) Discard(f File) error {
 	return os.Remove(f.Path)
 }
 
+// Drop discards the copies of a content that are not what they should be.
+func (s *Store) Drop(k Key) error {
+	if err := s.DropCached(k); err != nil {
+		return err
+	}
+	err := s.Discard(File{Path: s.pinnedPath(k), Pinned: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // StagedSize is the size of a staged file in bytes.
 func (s *Store) StagedSize(id uint64) (int64, error) {
 	info, err := os.Lstat(s.stagedPath(id))

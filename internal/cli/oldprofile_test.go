@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/pkg/xattr"
+
+	"chatfs/internal/fusetest"
 )
 
 // unpack unpacks a profile of testdata; what is made has today's times.
@@ -79,6 +81,14 @@ var oldProfile = map[string]string{
 }
 
 func (p *place) wantOldProfile(t *testing.T) {
+	// Its thumbnail is looked at before it is listed: it may be no picture.
+	fusetest.Eventually(t, "the thumbnail", func() error {
+		list, err := os.ReadDir(p.dir)
+		if err == nil && !slices.ContainsFunc(list, func(d fs.DirEntry) bool { return d.Name() == "photo.jpg.thumb" }) {
+			err = fs.ErrNotExist
+		}
+		return err
+	})
 	var names []string
 	err := filepath.WalkDir(p.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -229,7 +229,7 @@ func (s *session) openTransfer() error {
 	s.transfer = transfer.New(transfer.Config{Index: s.index, Blobs: s.blobs, Remote: s.service.client,
 		Uploads: o.uploads, Settle: o.settle, Unrestricted: o.unrestricted, LocalOnly: s.localOnly,
 		Retention: o.keepsFor(), Keep: transfer.KeepMode(o.keep.value), History: time.Duration(o.history),
-		Prefetch: int64(o.prefetch), ReadTimeout: o.readTimeout, Changed: s.changed, Log: s.log.WithField("area", "transfer")})
+		Thumbs: o.thumbs.value != string(fs.ThumbsOff), Prefetch: int64(o.prefetch), ReadTimeout: o.readTimeout, Changed: s.changed, Log: s.log.WithField("area", "transfer")})
 	s.onClose(s.transfer.Close)
 	if err := s.transfer.Start(); err != nil {
 		return fmt.Errorf("uploads: %w", err)

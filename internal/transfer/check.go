@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 
 	"chatfs/index"
 	"chatfs/internal/blob"
+	"chatfs/internal/entity"
 )
 
 // A FaultKind is what sort of disagreement a Fault is.
@@ -160,10 +162,7 @@ func (c *diskCheck) copyFault(f blob.File) (kind FaultKind, what string) {
 	}
 	want := k.Size
 	if f.Key.Thumb {
-		if size, known := c.index.ThumbSize(k.UUID); known && size != f.Size {
-			return kind, fmt.Sprintf("it has %d bytes, the thumbnail has %d", f.Size, size)
-		}
-		return kind, ""
+		return kind, c.thumbFault(f, k.Entity)
 	}
 	if f.Size != want {
 		return kind, fmt.Sprintf("it has %d bytes, the entity has %d", f.Size, want)
@@ -177,4 +176,20 @@ func (c *diskCheck) copyFault(f blob.File) (kind FaultKind, what string) {
 		return kind, err.Error()
 	}
 	return kind, ""
+}
+
+// thumbFault is what is wrong with the copy of a thumbnail; "" is nothing.
+func (c *diskCheck) thumbFault(f blob.File, e entity.Entity) string {
+	if size, known := c.index.ThumbSize(e.UUID); known && size != f.Size {
+		return fmt.Sprintf("it has %d bytes, the thumbnail has %d", f.Size, size)
+	}
+	file, err := os.Open(f.Path)
+	if err != nil {
+		return err.Error()
+	}
+	defer file.Close()
+	if err := checkThumb(context.Background(), file, f.Size, e); err != nil {
+		return err.Error()
+	}
+	return ""
 }

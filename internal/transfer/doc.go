@@ -26,6 +26,11 @@
 // Who opens a directory's files in its order finds the
 // next ones fetched, at most Config.Prefetch bytes of them.
 //
+// The thumbnail of a picture that was uploaded is asked for in the background, a
+// few at once, and Config.Changed is told when it is here. What is neither a
+// picture nor the original is refused, and asked for again later. Sizes that the
+// index knows are those of thumbnails that were looked at.
+//
 // Before the service forgets a file's entity, after half its time there, its
 // content is pinned on the local disk, or the service is made to keep it: as
 // Config.Keep says. That the service has forgotten an entity is believed when
@@ -35,10 +40,10 @@
 //
 // # Lock order
 //
-// prefetcher has none: its goroutine owns the streams. uploader.mu, flights.mu
-// and download.mu, then nothing. keeper.one is held over a whole sweep, and by
-// nobody else; witnesses.mu, by nobody who holds another. None of the others is held over the network, the disk or a call
-// of the index.
+// prefetcher has none: its goroutine owns the streams. uploader.mu, flights.mu,
+// thumbs.mu and download.mu, then nothing. keeper.one is held over a whole sweep,
+// and by nobody else; witnesses.mu, by nobody who holds another. None of the
+// others is held over the network, the disk or a call of the index.
 //
 // # Limitations
 //
@@ -47,4 +52,7 @@
 //
 // A service that means ill can make blocks that have the right sums. Who reads
 // only some of them gets them; who reads to the end, or later, does not.
+//
+// A thumbnail has no digest: another picture's is not told from the right one,
+// nor is a flipped bit where the form has no sums.
 package transfer

@@ -40,23 +40,6 @@ func (t *Transfer) Open(ctx context.Context, e entity.Entity) (*Reader, error) {
 	return t.openFor(ctx, blob.Key{UUID: e.UUID}, e)
 }
 
-// OpenThumb gives a reader of e's thumbnail, whole, and records its size.
-func (t *Transfer) OpenThumb(ctx context.Context, e entity.Entity) (*Reader, error) {
-	r, err := t.openFor(ctx, blob.Key{UUID: e.UUID, Thumb: true}, e)
-	if err != nil {
-		return nil, err
-	}
-	size, err := r.Size(ctx)
-	if err == nil {
-		err = t.Index.SetThumbSize(e.UUID, size)
-	}
-	if err != nil {
-		r.Close()
-		return nil, err
-	}
-	return r, nil
-}
-
 // openFor is open; whoever comes without forNobody has the download go first
 // from now on.
 func (t *Transfer) openFor(ctx context.Context, k blob.Key, e entity.Entity) (*Reader, error) {
@@ -174,6 +157,9 @@ func (t *Transfer) fetchOnce(d *download) error {
 	t.reached()
 	if err = d.fits(body.Length); err == nil {
 		err = d.take(body)
+	}
+	if err == nil && d.k.Thumb {
+		err = t.checkCame(d)
 	}
 	if err == nil {
 		err = d.commit()

@@ -198,14 +198,31 @@ func (w *sweep) pin(k index.Known) error {
 	return w.pinThumb(k)
 }
 
-// pinThumb pins a picture's thumbnail; that of a picture which the service has
-// forgotten only if it is here.
+// pinThumb pins a picture's thumbnail, if the service gives one; that of a
+// picture which the service has forgotten only if it is here.
 func (w *sweep) pinThumb(k index.Known) error {
 	key := blob.Key{UUID: k.UUID, Thumb: true}
-	if !k.Image || k.Expired && !w.t.Blobs.HasCached(key) {
+	cached := w.t.Blobs.HasCached(key)
+	if !k.Image || w.t.Blobs.HasPinned(key) || k.Expired && !cached {
 		return nil
 	}
-	return w.pinAs(key, k)
+	if !cached {
+		if w.offline != nil {
+			return w.offline
+		}
+		if err := w.t.keeps.pace.Wait(w.ctx); err != nil {
+			return err
+		}
+	}
+	r, err := w.t.OpenThumb(w.ctx, k.Entity)
+	if errors.Is(err, ErrNoThumb) {
+		return nil // the picture itself is kept
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return w.t.Blobs.Pin(key, r.content())
 }
 
 func (w *sweep) pinAs(key blob.Key, k index.Known) error {
@@ -301,6 +318,9 @@ func (w *sweep) reupload(k index.Known) error {
 	}
 	if err := t.Blobs.CopyCached(blob.Key{UUID: k.UUID}, blob.Key{UUID: e.UUID}); err != nil {
 		t.Log.WithError(err).Debug("the renewed entity is not cached; it is fetched when it is read")
+	}
+	if k.Image {
+		t.WantThumb(e.UUID)
 	}
 	return nil
 }

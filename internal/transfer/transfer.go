@@ -48,6 +48,8 @@ type Config struct {
 	// LocalOnly tells for how long a content under this name stays here before
 	// it is sent: 0 for an ordinary name, or Forever.
 	LocalOnly   func(name string) time.Duration
+	Thumbs      bool          // ask for the thumbnails of pictures that were uploaded
+	ThumbRetry  time.Duration // pause before one that was refused is asked for again, doubled each time; 0 is 30 s
 	Prefetch    int64         // bytes fetched ahead of readers of whole directories; 0 is none
 	ReadTimeout time.Duration // bound of a download without any progress; 0 is 30 s
 
@@ -57,7 +59,7 @@ type Config struct {
 	Now       func() time.Time // nil is time.Now
 
 	// Changed is told, with no lock held, of a file whose content moved to
-	// the service or failed to.
+	// the service or failed to, or whose thumbnail came.
 	Changed func(index.Ino)
 	Log     *logrus.Entry
 }
@@ -86,6 +88,7 @@ type Transfer struct {
 	fetches fetcher
 	keeps   keeper
 	ahead   prefetcher
+	thumbs  thumbs
 
 	witnesses witnesses
 
@@ -101,6 +104,9 @@ func New(c Config) *Transfer {
 	}
 	if c.ReadTimeout == 0 {
 		c.ReadTimeout = 30 * time.Second
+	}
+	if c.ThumbRetry == 0 {
+		c.ThumbRetry = 30 * time.Second
 	}
 	if c.Keep == "" {
 		c.Keep = KeepLocal
@@ -122,6 +128,7 @@ func New(c Config) *Transfer {
 	t.uploads.init()
 	t.fetches.init()
 	t.ahead.init()
+	t.thumbs.init(c.ThumbRetry)
 	t.keeps.init()
 	return t
 }
@@ -142,6 +149,9 @@ func (t *Transfer) Start() error {
 	}
 	for range t.Uploads {
 		t.ended.Go(t.work)
+	}
+	for range thumbRequests {
+		t.ended.Go(t.askThumbs)
 	}
 	t.Blobs.EvictUnless(t.lastCopy)
 	t.ended.Go(t.watchExpiry)

@@ -211,6 +211,9 @@ func (t *Transfer) send(ctx context.Context, e index.QueueEntry, name string) er
 	if err := t.Blobs.Adopt(uint64(e.Staged), blob.Key{UUID: ent.UUID}, c.digest); err != nil {
 		t.Log.WithError(err).Warnf("%s: the cache could not take it; it will be fetched when it is read", t.describe(e.Ino))
 	}
+	if c.image {
+		t.WantThumb(ent.UUID)
+	}
 	t.Index.OnDurable(func() {
 		if err := t.Blobs.RemoveStaged(uint64(e.Staged)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Log.WithError(err).Warn("cannot remove a staged file; the next mount will")

@@ -28,14 +28,14 @@ type Faults struct {
 // A faultPoint strikes by rate, or a number of times.
 type faultPoint struct {
 	kind  string
-	on    string // token, upload, download; "" is each
+	on    string // token, upload, download, or of these content or thumbnail; "" is each
 	rate  float64
 	left  int
 	delay time.Duration // of latency
 }
 
 // faultScopes are the requests that a fault may be kept to.
-var faultScopes = []string{"token", "upload", "download", "message", "history"}
+var faultScopes = []string{"token", "upload", "download", "thumbnail", "message", "history"}
 
 // FaultKinds are the faults there are.
 var FaultKinds = []string{
@@ -53,7 +53,7 @@ var FaultKinds = []string{
 	"redirect",    // 302 to another port, which refuses credentials
 	"latency",     // the answer comes late: latency=30ms, latency=2s@5%
 
-	// Of downloads alone, not of thumbnails:
+	// Of downloads of contents; of thumbnails where they are kept to those:
 	"page",   // 200 with a page of HTML, as long as the content
 	"gzip",   // the content gzip-encoded
 	"flip",   // one of its bits is another
@@ -95,8 +95,10 @@ func parseFault(item string) (*faultPoint, error) {
 	}
 	known := slices.Contains(FaultKinds, p.kind) && (p.on == "" || slices.Contains(faultScopes, p.on))
 	if wrongBytes[p.kind] != nil {
-		known = known && (p.on == "" || p.on == "download")
-		p.on = "download"
+		known = known && (p.on == "" || p.on == "download" || p.on == "thumbnail")
+		if p.on != "thumbnail" {
+			p.on = "content"
+		}
 	}
 	if !ok || !known {
 		return nil, fmt.Errorf("fault %q: not of the form [%s.]KIND=AMOUNT with a kind of %s", item, strings.Join(faultScopes, ".|"), strings.Join(FaultKinds, ", "))
@@ -141,13 +143,13 @@ func (f *Faults) intN(n int) int {
 	return f.random.IntN(n)
 }
 
-// strike draws which fault, if any, a request meets, and its latency. Wrong
-// bytes are for contents alone.
-func (f *Faults) strike(on string, content bool) (kind string, delay time.Duration) {
+// strike draws which fault, if any, a request meets, and its latency. A download
+// is of a content or thumbnail.
+func (f *Faults) strike(on, of string) (kind string, delay time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.points {
-		if p.on != "" && p.on != on || p.left == 0 || !content && wrongBytes[p.kind] != nil {
+		if p.on != "" && p.on != on && p.on != of || p.left == 0 {
 			continue
 		}
 		if kind != "" && p.kind != "latency" || f.random.Float64() >= p.rate {
@@ -172,7 +174,7 @@ func (s *Service) faulty(on string, h handler) handler {
 		return h
 	}
 	return func(w http.ResponseWriter, r *http.Request) *failure {
-		kind, delay := s.Faults.strike(on, !wantsThumbnail(r))
+		kind, delay := s.Faults.strike(on, wanted(on, r))
 		if delay > 0 {
 			select {
 			case <-time.After(delay):
@@ -182,6 +184,17 @@ func (s *Service) faulty(on string, h handler) handler {
 		}
 		return s.misbehave(kind, w, r, h)
 	}
+}
+
+// wanted tells what a download is of.
+func wanted(on string, r *http.Request) string {
+	switch {
+	case on != "download":
+		return ""
+	case wantsThumbnail(r):
+		return "thumbnail"
+	}
+	return "content"
 }
 
 // refusals are the faults that are an answer of the API.

@@ -13,8 +13,8 @@ import (
 	"chatfs/internal/entity"
 )
 
-// wrongBytes are the faults that answer a download of a content, not of a
-// thumbnail, with 200 and other bytes.
+// wrongBytes are the faults that answer a download of a content, or of a
+// thumbnail where they are kept to those, with 200 and other bytes.
 var wrongBytes = map[string]func(*Service, *wrongAnswer) error{
 	"page":   (*Service).page,
 	"gzip":   (*Service).gzip,
@@ -26,6 +26,7 @@ var wrongBytes = map[string]func(*Service, *wrongAnswer) error{
 // A wrongAnswer is a right one that is held back until it is made a wrong one.
 type wrongAnswer struct {
 	entity entity.UUID
+	thumb  bool
 	header http.Header
 	status int
 	body   bytes.Buffer
@@ -45,7 +46,7 @@ func (a *wrongAnswer) Write(p []byte) (int, error) { return a.body.Write(p) }
 // as they are.
 func (s *Service) wrong(kind string, w http.ResponseWriter, r *http.Request, h handler) *failure {
 	u, _ := entity.ParseUUID(r.PathValue("uuid")) // of none there is no content
-	a := &wrongAnswer{entity: u, header: make(http.Header), status: http.StatusOK, length: true}
+	a := &wrongAnswer{entity: u, thumb: wantsThumbnail(r), header: make(http.Header), status: http.StatusOK, length: true}
 	if f := h(a, r); f != nil {
 		return f
 	}
@@ -112,7 +113,7 @@ func (s *Service) swap(a *wrongAnswer) error {
 	if err != nil || !found {
 		return err
 	}
-	content, err := s.original(u, record)
+	content, err := s.content(s.ctx, u, record, a.thumb)
 	if err != nil {
 		return err
 	}
