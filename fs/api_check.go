@@ -69,5 +69,5 @@ var (
 		gofs.NodeRemovexattrer
 		gofs.NodeSetattrer
 		gofs.NodeSetxattrer
-	} = (*ghostNode)(nil)
+	} = (*tombstoneNode)(nil)
 )

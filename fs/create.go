@@ -24,7 +24,7 @@ func (n *node) create(ctx context.Context, name string, what index.NewInode, out
 	if told && in.IsRegular() {
 		n.fs.makers.note(caller.Pid, n.ino, in.Ino)
 	}
-	n.fs.ghosts.lay(n.ino, name)
+	n.fs.tombstones.named(n.ino, name)
 	return n.child(ctx, name, in, out), in, 0
 }
 
@@ -65,7 +65,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 	}
 	t, ok := target.(*node)
 	if !ok {
-		return nil, syscall.ENOENT // a ghost
+		return nil, syscall.ENOENT // a tombstone
 	}
 	in, err := n.fs.Index.Link(t.ino, n.ino, name)
 	if err != nil {
@@ -74,7 +74,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 	if caller, ok := fuse.FromContext(ctx); ok {
 		n.fs.makers.note(caller.Pid, n.ino, t.ino)
 	}
-	n.fs.ghosts.lay(n.ino, name)
+	n.fs.tombstones.named(n.ino, name)
 	n.fs.Transfer.Wake(t.ino)
 	n.fs.entry(in, out)
 	return t.EmbeddedInode(), 0
@@ -92,8 +92,8 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	if err != nil {
 		return n.fs.errno("unlink "+name, uint64(n.ino), err)
 	}
-	if is && n.fs.Thumbs == ThumbsList {
-		n.fs.ghosts.raise(n.ino, picture)
+	if is {
+		n.leaveTombstone(picture)
 	}
 	n.fs.removed(removed)
 	return 0
@@ -125,10 +125,10 @@ func (n *node) Rename(ctx context.Context, name string, to gofs.InodeEmbedder, n
 	if err != nil {
 		return n.fs.errno("rename "+name, uint64(n.ino), err)
 	}
-	if is && n.fs.Thumbs == ThumbsList {
-		n.fs.ghosts.raise(n.ino, picture)
+	if is {
+		n.leaveTombstone(picture)
 	}
-	n.fs.ghosts.lay(dst.ino, newName)
+	n.fs.tombstones.named(dst.ino, newName)
 	n.fs.removed(removed)
 	n.fs.Transfer.Wake(moved.Inode.Ino)
 	if flags&unix.RENAME_EXCHANGE != 0 {
@@ -151,7 +151,7 @@ func (n *node) rename(ctx context.Context, name string, dst *node, newName strin
 
 // exchanged takes note that another file bears name now.
 func (n *node) exchanged(name string) {
-	n.fs.ghosts.lay(n.ino, name)
+	n.fs.tombstones.named(n.ino, name)
 	if d, err := n.fs.Index.Lookup(n.ino, name); err == nil {
 		n.fs.Transfer.Wake(d.Inode.Ino)
 	}

@@ -92,15 +92,15 @@ func (c *Config) defaults() {
 // filesystem is what all nodes of a mount share.
 type filesystem struct {
 	Config
-	files  openTable
-	dirs   dirTable
-	places places
-	ghosts ghosts
-	makers makers
-	late   lateCommits
-	drops  dropper
-	inval  *invalidator
-	passes atomic.Bool // the kernel reads cached files by itself
+	files      openTable
+	dirs       dirTable
+	places     places
+	makers     makers
+	tombstones tombstones
+	late       lateCommits
+	drops      dropper
+	inval      *invalidator
+	passes     atomic.Bool // the kernel reads cached files by itself
 	// debugLog takes go-fuse's own lines; it has a goroutine, so it is closed.
 	debugLog io.WriteCloser
 }
@@ -160,7 +160,7 @@ func (f *filesystem) options() *gofs.Options {
 		NegativeTimeout: &negativeTimeout,
 		NullPermissions: true,
 		RootStableAttr:  &gofs.StableAttr{Ino: uint64(index.Root), Gen: 1},
-		// For ghosts: beyond the numbers of thumbnails.
+		// For tombstones: beyond the numbers of thumbnails.
 		FirstAutomaticIno: thumbBit | 1<<62,
 		Logger:            logger,
 		MountOptions: fuse.MountOptions{

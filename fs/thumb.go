@@ -73,7 +73,7 @@ func (n *node) thumbOf(name string) (index.Dirent, bool) {
 func (n *node) lookupThumb(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	d, ok := n.thumbOf(name)
 	if !ok {
-		return n.lookupGhost(ctx, name, out)
+		return n.lookupTombstone(ctx, name, out)
 	}
 	if caller, ok := fuse.FromContext(ctx); ok && n.fs.makers.made(caller.Pid, n.ino, d.Inode.Ino) {
 		out.SetEntryTimeout(unkept)

@@ -13,13 +13,13 @@ import (
 	"chatfs/index"
 )
 
-// unlinkThumb hides a thumbnail until its picture changes, or lays the ghost
+// unlinkThumb hides a thumbnail until its picture changes, or ends the tombstone
 // of one whose picture went first.
 func (n *node) unlinkThumb(name string) syscall.Errno {
 	if d, ok := n.thumbOf(name); ok {
 		return n.fs.errno("unlink "+name, uint64(n.ino), n.fs.Index.HideThumb(n.ino, d.Name))
 	}
-	if n.fs.ghosts.exorcise(n.ino, name) {
+	if n.fs.tombstones.remove(n.ino, name) {
 		return 0
 	}
 	return syscall.ENOENT
@@ -30,14 +30,14 @@ func (n *node) unlinkThumb(name string) syscall.Errno {
 // a copy.
 func (n *node) renameThumb(name string, dst *node, newName string, flags uint32) syscall.Errno {
 	_, is := n.thumbOf(name)
-	if _, was := n.fs.ghosts.get(n.ino, name); !is && !was {
+	if _, was := n.fs.tombstones.get(n.ino, name); !is && !was {
 		return syscall.ENOENT
 	}
 	_, there := dst.thumbOf(newName)
 	if flags&unix.RENAME_EXCHANGE != 0 || name != newName && !there {
 		return syscall.EXDEV
 	}
-	n.fs.ghosts.exorcise(n.ino, name)
+	n.fs.tombstones.remove(n.ino, name)
 	return 0
 }
 

@@ -143,7 +143,7 @@ func TestWritingMakesAFileOfAThumbnail(t *testing.T) {
 	}
 }
 
-// A ghost, where a thumbnail was a moment ago, is read as that was, and takes
+// A tombstone, where a thumbnail was a moment ago, is read as that was, and takes
 // no bytes for itself.
 func TestWritingWhereAThumbnailWas(t *testing.T) {
 	f := newFixture(t)
