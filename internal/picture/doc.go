@@ -8,7 +8,7 @@
 // decoding of a process together takes at most MaxMemory; a picture that would
 // take more is refused with ErrTooLarge, and anything that is no picture, or is
 // damaged so that it can be told, with ErrNone. A decoder that has had MaxTime
-// gets no more bytes.
+// gets no more bytes, and one that panics has found no picture.
 //
 // # Limitations
 //

@@ -21,7 +21,8 @@ type header struct {
 }
 
 // readHeader reads the header at the start of src, in bounded memory.
-func readHeader(src Source) (*header, error) {
+func readHeader(src Source) (h *header, err error) {
+	defer refuse(&err)
 	size, err := src.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func readHeader(src Source) (*header, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	h := &header{form: FormOf(head), turned: 1}
+	h = &header{form: FormOf(head), turned: 1}
 	switch h.form {
 	case JPEG:
 		err = h.readJPEG(r)

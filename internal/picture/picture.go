@@ -100,7 +100,8 @@ func Check(ctx context.Context, src Source) error {
 
 // decode decodes the picture that h is of, once there is room for it and for
 // scratch bytes more, and has use work with it while it is there.
-func (h *header) decode(ctx context.Context, src Source, scratch int64, use func(image.Image) error) error {
+func (h *header) decode(ctx context.Context, src Source, scratch int64, use func(image.Image) error) (err error) {
+	defer refuse(&err)
 	takes := h.memory + scratch
 	if takes > MaxMemory {
 		return fmt.Errorf("%w: %s, %d x %d pixels, some %d MiB", ErrTooLarge, h.form, h.width, h.height, takes>>20)
@@ -109,7 +110,7 @@ func (h *header) decode(ctx context.Context, src Source, scratch int64, use func
 		return err
 	}
 	defer room.Release(takes)
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
+	if _, err = src.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	from := &timed{ctx: ctx, src: src, end: time.Now().Add(MaxTime)}
@@ -125,6 +126,14 @@ func (h *header) decode(ctx context.Context, src Source, scratch int64, use func
 		return fmt.Errorf("%w: %s: %v", ErrNone, h.form, err)
 	}
 	return use(img)
+}
+
+// refuse makes an error of a decoder's panic: it runs where nobody else
+// recovers, on bytes of strangers.
+func refuse(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: its decoder panicked: %v", ErrNone, p)
+	}
 }
 
 // A timed source ends at a time, and with its context.

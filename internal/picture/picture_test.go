@@ -171,6 +171,20 @@ func TestCheckTellsPictures(t *testing.T) {
 	}
 }
 
+// TestPanicOfADecoderIsNoPicture: the process lives on.
+func TestPanicOfADecoderIsNoPicture(t *testing.T) {
+	sound := decoders[GIF]
+	defer func() { decoders[GIF] = sound }()
+	decoders[GIF] = func(io.Reader) (image.Image, error) { panic("index out of range") }
+	if err := Check(context.Background(), bytes.NewReader(picturetest.GIF(3, 2, 1))); !errors.Is(err, ErrNone) {
+		t.Errorf("%v", err)
+	}
+	if !room.TryAcquire(MaxMemory) {
+		t.Fatal("the memory that it was to take is not given back")
+	}
+	room.Release(MaxMemory)
+}
+
 // sample is a WebP file of x/image's own.
 func sample(t *testing.T) []byte {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/image").Output()
