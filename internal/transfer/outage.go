@@ -128,9 +128,10 @@ func (t *Transfer) Outage() (since time.Time, why error, ok bool) {
 	return o.since, o.err, !o.since.IsZero()
 }
 
-// reached has all uploads tried at once that wait for the network: something
+// reached has all tried at once that waits for the network: something
 // was downloaded.
 func (t *Transfer) reached() {
+	t.thumbs.back()
 	t.uploads.mu.Lock()
 	defer t.uploads.mu.Unlock()
 	if away(t.uploads.out.err) {
@@ -140,6 +141,7 @@ func (t *Transfer) reached() {
 
 // uploaded has all uploads tried at once that wait for the service.
 func (t *Transfer) uploaded() {
+	t.thumbs.back()
 	t.uploads.mu.Lock()
 	defer t.uploads.mu.Unlock()
 	clear(t.uploads.out.struck)

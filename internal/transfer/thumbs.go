@@ -171,7 +171,7 @@ func (s *thumbs) refusal(u entity.UUID, now time.Time) error {
 func (t *Transfer) thumb(ctx context.Context, u entity.UUID) (*Reader, error) {
 	e, err := t.Index.Entity(u)
 	if err != nil {
-		t.thumbs.got(u)
+		t.thumbs.done(u)
 		return nil, err
 	}
 	before, known := t.Index.ThumbSize(u)
@@ -187,7 +187,7 @@ func (t *Transfer) thumb(ctx context.Context, u entity.UUID) (*Reader, error) {
 		r.Close()
 		return nil, t.thumbFailed(ctx, u, err)
 	}
-	t.thumbs.got(u)
+	t.thumbs.done(u)
 	if !known {
 		t.thumbCame(u)
 	}
@@ -262,8 +262,8 @@ func (t *Transfer) thumbCame(u entity.UUID) {
 	}
 }
 
-// got takes note that a thumbnail is here, or is not wanted any more.
-func (s *thumbs) got(u entity.UUID) {
+// done takes note that a thumbnail is here, or is not wanted any more.
+func (s *thumbs) done(u entity.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.asks[u]; a != nil {
@@ -272,7 +272,16 @@ func (s *thumbs) got(u entity.UUID) {
 			heap.Remove(&s.queue, a.place)
 		}
 	}
-	s.away, s.until = 0, time.Time{}
+}
+
+// back takes note that the service answers.
+func (s *thumbs) back() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away > 0 {
+		s.away, s.until = 0, time.Time{}
+		s.tell()
+	}
 }
 
 // thumbFailed takes note of a thumbnail that did not come, and gives the error
