@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -28,6 +29,7 @@ type handle struct {
 	told    bool                    // of a failed upload, by fsync
 	reader  *lent[*transfer.Reader] // of the entity, from the first read on
 	version uint64                  // of.version when reader was opened
+	overdue time.Time               // when a read ran into the bound of its wait
 }
 
 // Open opens a regular file. Nothing is fetched before the first read.
@@ -86,6 +88,9 @@ func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadR
 	if own := h.of.borrowFile(); own != nil {
 		return replyFrom(own.what, off, len(dest), own.put), nil
 	}
+	if h.isOverdue() {
+		return nil, context.DeadlineExceeded
+	}
 	r, err := h.source(ctx)
 	if r == nil || err != nil {
 		return fuse.ReadResultData(nil), err
@@ -99,10 +104,31 @@ func (h *handle) readAt(ctx context.Context, dest []byte, off int64) (fuse.ReadR
 		h.of.fs.distrust(h.of.ino)
 	}
 	if err != nil {
+		h.noteOverdue(err)
 		r.put()
 		return nil, err
 	}
 	return replyFrom(file, off, len(dest), r.put), nil
+}
+
+// overdueFor is how long a wait that ran into its bound answers the reads of its
+// handle: the kernel asks a second time, alone, for the page of a readahead that
+// failed, and its caller would wait twice.
+const overdueFor = time.Second
+
+func (h *handle) isOverdue() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.overdue) < overdueFor
+}
+
+func (h *handle) noteOverdue(err error) {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.overdue = time.Now()
 }
 
 // borrowFile is the staged file, to be put back; nil if there is none.

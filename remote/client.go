@@ -39,6 +39,7 @@ type Config struct {
 	DialTimeout     time.Duration // to connect: 10 s
 	AnswerTimeout   time.Duration // to begin the answer: 30 s
 	ProgressTimeout time.Duration // to send or take the next byte: 30 s
+	MinRate         int64         // of a download while that time goes by, in bytes a second: 1 KiB
 	MaxTries        int           // requests an operation makes: 5
 	FirstPause      time.Duration // before an operation's second request: 250 ms
 	Patience        time.Duration // with a service that asks to slow down, before an operation fails: 30 s
@@ -53,6 +54,7 @@ func (c *Config) defaults() {
 	setDefault(&c.DialTimeout, 10*time.Second)
 	setDefault(&c.AnswerTimeout, 30*time.Second)
 	setDefault(&c.ProgressTimeout, 30*time.Second)
+	setDefault(&c.MinRate, 1<<10)
 	setDefault(&c.MaxTries, 5)
 	setDefault(&c.FirstPause, 250*time.Millisecond)
 	setDefault(&c.Patience, 30*time.Second)

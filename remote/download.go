@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"chatfs/internal/entity"
 )
@@ -18,6 +19,9 @@ type Body struct {
 
 	x *exchange
 	n int64 // bytes read
+
+	waited time.Duration // for the service, since the rate was looked at
+	came   int64         // bytes, in that time
 }
 
 // Download asks for an entity's content, or its thumbnail. It returns with
@@ -73,11 +77,15 @@ func (c *Client) downloadRequest(ctx context.Context, u entity.UUID, secret enti
 }
 
 // Read gives what has arrived. Only waiting for the service counts as a
-// stall, not the time between two Reads.
+// stall, not the time between two Reads. One that comes more slowly than
+// Config.MinRate is as good as stalled: another connection may do better.
 func (b *Body) Read(p []byte) (int, error) {
+	began := time.Now()
 	n, err := b.x.resp.Body.Read(p)
 	b.n += int64(n)
 	switch {
+	case err == nil && b.drips(int64(n), time.Since(began)):
+		err = fmt.Errorf("less than %d bytes a second come", b.x.client.MinRate)
 	case err == nil:
 		return n, nil
 	case errors.Is(err, io.EOF) && (b.Length < 0 || b.n == b.Length):
@@ -86,6 +94,17 @@ func (b *Body) Read(p []byte) (int, error) {
 		err = fmt.Errorf("%d of %d bytes came", b.n, b.Length)
 	}
 	return n, b.x.broken(err)
+}
+
+// drips counts n bytes that were waited for, and tells whether too few come.
+func (b *Body) drips(n int64, waited time.Duration) bool {
+	b.came, b.waited = b.came+n, b.waited+waited
+	if b.waited < b.x.client.ProgressTimeout {
+		return false
+	}
+	slow := float64(b.came) < float64(b.x.client.MinRate)*b.waited.Seconds()
+	b.came, b.waited = 0, 0
+	return slow
 }
 
 // Close ends the download.

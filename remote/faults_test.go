@@ -286,10 +286,15 @@ func TestSlowButSteadyIsNoStall(t *testing.T) {
 		}
 	}
 	s.file = func(_ int, w http.ResponseWriter, r *http.Request) { drip(w, "0123456789012345678901234567890") }
-	c := newClient(t, s.URL, func(c *remote.Config) { c.ProgressTimeout = 300 * time.Millisecond })
+	slow := func(c *remote.Config) { c.ProgressTimeout = 300 * time.Millisecond }
+	c := newClient(t, s.URL, slow, func(c *remote.Config) { c.MinRate = 1 })
 	got, err := download(context.Background(), c)
 	if err != nil || len(got) != 31 {
 		t.Errorf("%q, %v", got, err)
+	}
+	c = newClient(t, s.URL, slow)
+	if _, err = download(context.Background(), c); !errors.Is(err, remote.ErrUnavailable) || !strings.Contains(err.Error(), "bytes a second") {
+		t.Errorf("a download that drips: %v", err)
 	}
 }
 

@@ -40,6 +40,7 @@ func TestBadFlagsAndArguments(t *testing.T) {
 		{`"x" is no size`, "mount --cache-size x y"},
 		{"--uploads 0", "mount --uploads 0 y"},
 		{"--settle -1s", "mount --settle -1s y"},
+		{"has to end some time", "mount --read-timeout 0 y"},
 		{"no such file", "mount --ca-cert /no/such/file y"},
 		{`"a/b"`, "mount --profile a/b " + p.dir},
 		{"is no pattern", "mount --local-only [a " + p.dir},

@@ -114,6 +114,9 @@ func (o *mountOptions) check() error {
 			return fail(exitUsage, "--%s %s: not below zero", flag, d)
 		}
 	}
+	if o.readTimeout == 0 {
+		return fail(exitUsage, "--read-timeout 0: a read has to end some time; 24h is a long one")
+	}
 	return o.service.check()
 }
 
