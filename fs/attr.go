@@ -11,12 +11,30 @@ import (
 	"chatfs/index"
 )
 
-// attr fills in what stat(2) tells of in, with what an open file of it has
-// that the index does not know yet.
-func (f *filesystem) attr(in index.Inode, a *fuse.Attr) {
-	if of := f.files.get(in.Ino); of != nil {
-		of.overlay(&in)
+// current is an inode as it is now: what the index has, with what an open file
+// has that the index does not know yet. An inode that was read before may lack
+// both: a commit, for which nobody need wait, gives to the index what the open
+// file had. So the index is read here, and again where a commit came between.
+// The kernel would keep an old size for as long as it keeps attributes.
+func (f *filesystem) current(in index.Inode) index.Inode {
+	if in.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return in
 	}
+	for {
+		of := f.files.get(in.Ino)
+		before := of.commitCount()
+		if now, err := f.Index.Get(in.Ino); err == nil { // else it is gone, and as it was
+			in = now
+		}
+		if of == nil || of.overlaySince(before, &in) {
+			return in
+		}
+	}
+}
+
+// attr fills in what stat(2) tells of in, as it is now.
+func (f *filesystem) attr(in index.Inode, a *fuse.Attr) {
+	in = f.current(in)
 	a.Ino = uint64(in.Ino)
 	a.Mode = in.Mode
 	a.Nlink = in.Nlink

@@ -42,6 +42,7 @@ type openFile struct {
 	holds   int             // writers that keep the uploader away
 	noted   noted           // what the index knows of the writing
 	version uint64          // changes when another source holds the content
+	commits uint64          // how often the index came to know what is below
 	late    bool            // a commit is tried again after the last close
 	dirty   bool            // size and times below are not in the index yet
 	size    int64
@@ -129,10 +130,43 @@ func (of *openFile) release(h *handle) {
 	}
 }
 
-// overlay puts what the index does not know yet into in.
+// commitCount is for overlaySince; that of no open file is 0.
+func (of *openFile) commitCount() uint64 {
+	if of == nil {
+		return 0
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return of.commits
+}
+
+// overlaySince is overlay for an in that was read after commitCount. It is
+// false if a commit came between: in may be from before it.
+func (of *openFile) overlaySince(commits uint64, in *index.Inode) bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.lay(in)
+	return of.commits == commits
+}
+
+// cleanSince tells whether an inode that was read after commitCount had all
+// that was written until then.
+func (of *openFile) cleanSince(commits uint64) bool {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	return !of.dirty && of.commits == commits
+}
+
+// overlay puts what the index does not know yet into in. The caller has the
+// turn, or there may be a commit between reading in and this.
 func (of *openFile) overlay(in *index.Inode) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
+	of.lay(in)
+}
+
+// lay is overlay for who holds mu.
+func (of *openFile) lay(in *index.Inode) {
 	if !of.dirty {
 		return
 	}
@@ -277,6 +311,7 @@ func (of *openFile) settle(empty bool) {
 	if of.backing == nil {
 		of.noted = noted{}
 	}
+	of.commits++
 	if empty && of.backing != nil {
 		of.named = false // it stays the content's file
 	} else if empty {

@@ -192,8 +192,8 @@ func (n *node) Lseek(_ context.Context, fh gofs.FileHandle, off uint64, whence u
 	if err != nil {
 		return 0, n.fs.errno("lseek", uint64(n.ino), err)
 	}
+	in = n.fs.current(in)
 	if h, ok := handleOf(fh); ok {
-		h.of.overlay(&in)
 		if file := h.of.borrowFile(); file != nil {
 			defer file.put()
 			got, err := unix.Seek(int(file.what.Fd()), int64(off), int(whence))
@@ -219,8 +219,9 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn gofs.FileHandle, offIn ui
 	if !ok1 || !ok2 || offIn != 0 || offOut != 0 || src.of == dst.of {
 		return 0, syscall.EXDEV
 	}
+	before := src.of.commitCount()
 	in, err := n.fs.Index.Get(n.ino)
-	if err != nil || in.UUID.IsZero() || in.Staged != 0 || uint64(in.Size) > length || src.of.isDirty() {
+	if err != nil || in.UUID.IsZero() || in.Staged != 0 || uint64(in.Size) > length || !src.of.cleanSince(before) {
 		return 0, syscall.EXDEV
 	}
 	shared, err := dst.share(ctx, in)
