@@ -1,7 +1,9 @@
 package blob
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -66,7 +68,7 @@ func Open(o Options) (*Store, error) {
 		evict: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.used.init()
 	for _, dir := range []string{s.staging, s.cache, s.pinned} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeDir(dir); err != nil {
 			return nil, fmt.Errorf("local disk: %w", err)
 		}
 		if err := checkUnnamed(dir); err != nil {
@@ -89,5 +91,26 @@ func Open(o Options) (*Store, error) {
 func (s *Store) Close() error {
 	close(s.closed)
 	s.ended.Wait()
+	return nil
+}
+
+// makeDir makes a directory, 0700, with those that lead to it. The names of
+// the new ones outlive a loss of power, or what is synced in them would not.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) { // which we may write, not read
+		return err
+	}
 	return nil
 }

@@ -102,5 +102,9 @@ func (s *Store) part(f *os.File, path string) (parted bool, err error) {
 	if err = name(c, next); err != nil {
 		return false, err
 	}
-	return true, os.Rename(next, path)
+	if err = os.Rename(next, path); err != nil {
+		return false, err
+	}
+	// Or the name may lead to f again after a loss of power, as it is then.
+	return true, syncDir(filepath.Dir(path))
 }

@@ -59,7 +59,7 @@ type store struct {
 
 func openStore(dir string) (*store, error) {
 	for _, d := range kinds {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+		if err := makeDir(filepath.Join(dir, d)); err != nil {
 			return nil, err
 		}
 	}
@@ -85,11 +85,35 @@ func openStore(dir string) (*store, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = syncDir(dir) // the database's name, where it is new
+	}
 	if err != nil {
 		db.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// makeDir makes a directory, 0700, with those that lead to it. The names of
+// the new ones outlive a loss of power, or what is synced in them would not.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) { // which we may write, not read
+		return err
+	}
+	return nil
 }
 
 func (s *store) close() error { return s.db.Close() }
