@@ -160,3 +160,30 @@ func TestKernelForgetsWhatIsForged(t *testing.T) {
 	})
 	f.wantContent("a", want)
 }
+
+// TestWrongBytesAreNotWrittenOn: a write into the middle of a file that is not
+// here is laid on right bytes, or fails and leaves the file as it was.
+func TestWrongBytesAreNotWrittenOn(t *testing.T) {
+	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Prefetch = 0 })
+	want := pattern(1, 3<<20)
+	f.write("a", want)
+	f.write("another", pattern(2, 3<<20))
+	f.drain()
+	f.meet("download.swap=100%")
+	f.forgetCache()
+	file, err := os.OpenFile(f.path("a"), os.O_RDWR, 0)
+	must(t, err)
+	_, err = file.WriteAt([]byte("new"), 1<<20)
+	wantErrno(t, "write on another file's bytes", err, syscall.EIO)
+	must(t, file.Close())
+	f.meet(noFaults)
+	f.wantContent("a", want)
+	file, err = os.OpenFile(f.path("a"), os.O_RDWR, 0)
+	must(t, err)
+	_, err = file.WriteAt([]byte("new"), 1<<20)
+	must(t, errors.Join(err, file.Close()))
+	copy(want[1<<20:], "new")
+	f.drain()
+	f.forgetCache()
+	f.wantContent("a", want)
+}

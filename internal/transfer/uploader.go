@@ -234,7 +234,11 @@ func (t *Transfer) entityFor(ctx context.Context, c *examined, name string) (ent
 			if c.small != nil {
 				return io.NopCloser(bytes.NewReader(c.small)), nil
 			}
-			return t.Blobs.OpenStaged(uint64(c.Staged))
+			file, err := t.Blobs.OpenStaged(uint64(c.Staged))
+			if err != nil {
+				return nil, err
+			}
+			return newCompared(file, c.sums), nil
 		}})
 	if err == nil {
 		t.uploaded()
@@ -256,8 +260,9 @@ type examined struct {
 	small  []byte // all of it, if it is small; else it is read again
 }
 
-// smallSize is up to what size, in bytes, a content is sent from memory.
-const smallSize = 64 << 10
+// smallSize is up to what size, in bytes, a content is sent from memory: one
+// without sums, that is, which could not be compared when it is read again.
+const smallSize = entity.BlockSize
 
 // examine reads a staged content: its digest and sums, and whether it is a
 // picture.

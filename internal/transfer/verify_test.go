@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +51,50 @@ func TestUploadRecordsSums(t *testing.T) {
 		digest, sums := hashed([]byte(content))
 		if e := q.entity(ino); e.Digest != digest || e.Sums != sums || e.Size != int64(len(content)) {
 			t.Errorf("%s: recorded %+v", name, e)
+		}
+	}
+}
+
+// A rotten is a service's client before whose first upload a bit of what is
+// staged changes, as a disk or memory that fails would have it.
+type rotten struct {
+	script
+	dir string
+	rot sync.Once
+}
+
+// Upload changes the bit and sends.
+func (r *rotten) Upload(ctx context.Context, u remote.UploadRequest) (entity.Entity, error) {
+	var err error
+	r.rot.Do(func() {
+		paths, _ := filepath.Glob(filepath.Join(r.dir, "staging", "*")) // the pattern is good
+		for _, path := range paths {
+			var b []byte
+			if b, err = os.ReadFile(path); err == nil {
+				b[len(b)/2] ^= 1
+				err = os.WriteFile(path, b, 0o600)
+			}
+		}
+	})
+	if err != nil {
+		return entity.Entity{}, err
+	}
+	return r.script.Upload(ctx, u)
+}
+
+// TestWhatIsSentWasExamined: the digest that is recorded is of the bytes that
+// the service has got, so that they can be read again.
+func TestWhatIsSentWasExamined(t *testing.T) {
+	for _, size := range []int{100, 50_000, 100_000, 3 * entity.BlockSize, 500_000} {
+		r := &rotten{}
+		q := newQueue(t, r, func(c *transfer.Config) { c.Settle = time.Hour })
+		r.dir = q.dir
+		ino := q.write("a", strings.Repeat("x", size))
+		q.drain()
+		sent := r.sent()
+		digest, _ := hashed([]byte(sent[len(sent)-1]))
+		if e := q.entity(ino); e.Digest != digest || len(sent) != 1 {
+			t.Errorf("%d bytes: %d contents were sent, and the digest is not of the last", size, len(sent))
 		}
 	}
 }
