@@ -5,10 +5,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"chatfs/internal/entity"
@@ -396,4 +398,36 @@ func TestCancelledTurnIsNotLost(t *testing.T) {
 			t.Errorf("20 requests took %s afterwards", took)
 		}
 	})
+}
+
+// TestTokenWaitsAmongOthers has a request for a token and a download wait, until
+// the turn of both comes.
+func TestTokenWaitsAmongOthers(t *testing.T) {
+	answer := func(r *http.Request) *http.Response {
+		if isToken(r) {
+			return say(200, okToken)
+		}
+		return say(200, okUpload)
+	}
+	for _, first := range []string{"token", "download"} {
+		inBubble(t, 1, answer, func(c *Client) {
+			try(t, c.testDownload(context.Background())) // the one that goes at once
+			c.limits.mu.Lock()
+			c.limits.pauses[asking].until = time.Now().Add(time.Second)
+			c.limits.mu.Unlock()
+			ops := []func() error{
+				func() error { _, _, err := c.tokens.request(); return err },
+				func() error { return c.testDownload(context.Background()) },
+			}
+			if first == "download" {
+				slices.Reverse(ops)
+			}
+			var all sync.WaitGroup
+			for _, op := range ops {
+				all.Go(func() { try(t, op()) })
+				synctest.Wait()
+			}
+			all.Wait()
+		})
+	}
 }

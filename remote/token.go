@@ -157,7 +157,7 @@ func (t *tokens) pause(err error) time.Duration {
 func (t *tokens) request() (token entity.Secret, life time.Duration, err error) {
 	c := t.client
 	ctx := c.ctx
-	err = c.once(ctx, call{asking, nil, t.makeRequest, func(x *exchange) (err error) {
+	err = c.once(ctx, call{asking, priorityOf(ctx, Reads), t.makeRequest, func(x *exchange) (err error) {
 		token, life, err = parseToken(x)
 		return err
 	}}, entity.Secret{}, time.Now())
