@@ -162,7 +162,8 @@ func TestKernelForgetsWhatIsForged(t *testing.T) {
 }
 
 // TestWrongBytesAreNotWrittenOn: a write into the middle of a file that is not
-// here is laid on right bytes, or fails and leaves the file as it was.
+// here, or a cut of it, is laid on right bytes, or fails and leaves the file as
+// it was.
 func TestWrongBytesAreNotWrittenOn(t *testing.T) {
 	f := newFixture(t, func(_ *fs.Config, x *transfer.Config) { x.Prefetch = 0 })
 	want := pattern(1, 3<<20)
@@ -176,6 +177,7 @@ func TestWrongBytesAreNotWrittenOn(t *testing.T) {
 	_, err = file.WriteAt([]byte("new"), 1<<20)
 	wantErrno(t, "write on another file's bytes", err, syscall.EIO)
 	must(t, file.Close())
+	wantErrno(t, "cut of another file's bytes", os.Truncate(f.path("a"), 1<<20), syscall.EIO)
 	f.meet(noFaults)
 	f.wantContent("a", want)
 	file, err = os.OpenFile(f.path("a"), os.O_RDWR, 0)
