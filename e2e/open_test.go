@@ -34,8 +34,11 @@ func TestOpenFilesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.kill()
-	if out := s.sh(`"$CHATFS" check`); !strings.Contains(out, "note: staged-open: /app.log") {
-		t.Errorf("check says:\n%s", out)
+	out = s.sh(`"$CHATFS" check; "$CHATFS" status --profile default`)
+	for _, want := range []string{"note: staged-open: /app.log", `open      "app.log": it was being written when chatfs ended`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not told:\n%s", want, out)
+		}
 	}
 	s.mount()
 	if got := s.sh(`cat "$D/app.log"`); got != "one\ntwo\n" {

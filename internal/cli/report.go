@@ -33,7 +33,7 @@ type report struct {
 	Bytes      int64        `json:"waiting_bytes"`
 	Uploading  int          `json:"uploading"`
 	Local      int          `json:"local"`                 // never sent under their names
-	Open       []string     `json:"open,omitempty"`        // being written; not sent before they are closed
+	Open       []string     `json:"open,omitempty"`        // being written, or when the process ended; not sent before they are closed
 	Rescued    int          `json:"rescued,omitempty"`     // files in RescuedDir
 	RescuedDir string       `json:"rescued_dir,omitempty"` // "" while there are none
 	Paused     time.Time    `json:"paused_since,omitzero"` // the service takes no upload
@@ -237,12 +237,16 @@ func printFiles(w io.Writer, word string, files []failedFile) {
 
 // printOpen lists the files that somebody writes.
 func (r *report) printOpen(w io.Writer) {
+	what := "being written; it is sent once it is closed"
+	if r.Mountpoint == "" {
+		what = "it was being written when chatfs ended; the next mount sees to it"
+	}
 	for i, path := range r.Open {
 		if i == maxListed {
 			fmt.Fprintf(w, "  … and %d more (chatfs status --json)\n", len(r.Open)-i)
 			return
 		}
-		fmt.Fprintf(w, "  %-9s %q: being written; it is sent once it is closed\n", "open", path)
+		fmt.Fprintf(w, "  %-9s %q: %s\n", "open", path, what)
 	}
 }
 

@@ -109,7 +109,11 @@ func (p *profile) reportAtRest() (_ *report, err error) {
 		}
 		return string(transfer.StateStaged), ""
 	})
-	return r, errors.Join(err, r.countDisk(rest.index, rest.blobs))
+	open, werr := rest.index.Writings()
+	for _, w := range open {
+		r.Open = append(r.Open, pathOf(rest.index, w.Ino))
+	}
+	return r, errors.Join(err, werr, r.countDisk(rest.index, rest.blobs))
 }
 
 // An atRest is a profile that nobody has mounted, opened by this command.
