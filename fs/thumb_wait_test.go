@@ -44,10 +44,11 @@ func (g *thumbGate) letThrough() { g.once.Do(func() { close(g.open) }) }
 // thumbnails: they are listed when they are here, and whoever asks for one by
 // name waits for that one, in bounds.
 func TestListingWaitsForNoThumbnail(t *testing.T) {
+	const bound = 3 * time.Second
 	gate := &thumbGate{open: make(chan struct{})}
 	f := newFixture(t, func(c *fs.Config, x *transfer.Config) {
 		gate.Remote, x.Remote = x.Remote, gate
-		c.ReadTimeout = 200 * time.Millisecond
+		c.ReadTimeout = bound
 	})
 	t.Cleanup(gate.letThrough)
 	want := ""
@@ -59,8 +60,13 @@ func TestListingWaitsForNoThumbnail(t *testing.T) {
 	if got := entries(t, f.Dir); got != "[0.jpg 1.jpg 2.jpg 3.jpg 4.jpg]" {
 		t.Errorf("listed while no thumbnail has come: %s", got)
 	}
+	began := time.Now()
 	_, err := os.Stat(f.path("3.jpg.thumb"))
+	took := time.Since(began)
 	wantErrno(t, "stat of a thumbnail that does not come", err, syscall.ETIMEDOUT)
+	if most := bound*6/5 + time.Second; took > most {
+		t.Errorf("that took %v, wanted at most %v", took, most)
+	}
 	gate.letThrough()
 	waitListed(t, f.Dir, "["+want[1:]+"]")
 	f.wantThumbs(5)
