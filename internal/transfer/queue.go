@@ -305,10 +305,11 @@ func (t *Transfer) HeldFiles() (held []index.Ino) {
 // Wake tells that ino's queue entry is new, changed or gone, or that its
 // name changed.
 func (t *Transfer) Wake(ino index.Ino) {
-	e, queued, err := t.Index.QueueEntry(ino)
 	u := &t.uploads
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	// Under the lock: whoever reads last decides, and has read the newest.
+	e, queued, err := t.Index.QueueEntry(ino)
 	if err == nil && (!queued || e.Failed != "") {
 		j := u.job(ino)
 		if j.running && j.cancel != nil {
