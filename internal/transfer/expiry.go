@@ -139,9 +139,11 @@ func (t *Transfer) lastCopy(k blob.Key) bool {
 }
 
 // lasts tells whether the service keeps an entity for half its time yet: only
-// then is it taken for a new file, which would lose its content soon.
+// then is it taken for a new file, which would lose its content soon. An entity
+// from a far time to come says that a clock is wrong: its age is not known.
 func (t *Transfer) lasts(k index.Known) bool {
-	return t.Retention == 0 || t.Now().Sub(k.Since) < t.Retention/2
+	age := t.Now().Sub(k.Since)
+	return t.Retention == 0 || age < t.Retention/2 && age > -t.Retention/2
 }
 
 // Lost lists the files whose content is neither at the service nor here.

@@ -30,6 +30,8 @@ type queue struct {
 	blobs *blob.Store
 	x     *transfer.Transfer
 	conf  transfer.Config
+
+	commit time.Duration // the index's interval
 }
 
 func newQueue(t testing.TB, r transfer.Remote, adjust ...func(*transfer.Config)) *queue {
@@ -54,7 +56,7 @@ func (q *queue) open() {
 	var err error
 	q.blobs, err = blob.Open(blob.Options{StateDir: q.dir, CacheDir: filepath.Join(q.dir, "cache")})
 	must(q.t, err)
-	q.ix, err = index.Open(q.dir, index.Options{})
+	q.ix, err = index.Open(q.dir, index.Options{CommitInterval: q.commit})
 	must(q.t, err)
 	q.conf.Index, q.conf.Blobs = q.ix, q.blobs
 	q.x = transfer.New(q.conf)

@@ -530,3 +530,49 @@ func TestServiceGoesAndReturns(t *testing.T) {
 		t.Errorf("%d uploads after the return, want 60", n)
 	}
 }
+
+// TestStagedBytesStayUntilTheIndexIsDurable: until then a loss of power may
+// bring back an index that names them.
+func TestStagedBytesStayUntilTheIndexIsDurable(t *testing.T) {
+	fusetest.Guard(t)
+	q := newQueue(t, &script{})
+	q.close()
+	q.commit = time.Hour
+	q.open()
+	ino := q.write("f", "content")
+	q.drain()
+	must(t, q.x.Close()) // all that follows the upload is done
+	q.wantState(ino, transfer.StateUploaded)
+	staged := func() int {
+		t.Helper()
+		ids, err := q.blobs.ListStaged()
+		must(t, err)
+		return len(ids)
+	}
+	if n := staged(); n != 1 {
+		t.Errorf("%d staged files before the index is durable", n)
+	}
+	must(t, q.ix.Sync())
+	if n := staged(); n != 0 {
+		t.Errorf("%d staged files after", n)
+	}
+}
+
+// TestQueueIsTakenUpInItsOrder whatever the clock said when files were queued.
+func TestQueueIsTakenUpInItsOrder(t *testing.T) {
+	now := time.Now()
+	hours := func(list ...int) (q []index.QueueEntry) {
+		for _, h := range list {
+			q = append(q, index.QueueEntry{Queued: now.Add(time.Duration(h) * time.Hour)})
+		}
+		return q
+	}
+	for _, queue := range [][]index.QueueEntry{hours(-2, -1), hours(-1, -2), hours(5, 4, -1, 100_000, -3, 2)} {
+		due := transfer.DueTimes(queue, now)
+		for i := range due {
+			if due[i].After(now) || i > 0 && !due[i].After(due[i-1]) {
+				t.Errorf("%v: due %v", queue, due)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,8 +145,8 @@ func (t *Transfer) Start() error {
 	if err != nil {
 		return fmt.Errorf("queue of uploads: %w", err)
 	}
-	for _, e := range queue {
-		t.uploads.add(e.Ino, e.Queued.Add(lead(e.Size)))
+	for i, due := range dueTimes(queue, time.Now()) {
+		t.uploads.add(queue[i].Ino, due.Add(lead(queue[i].Size)))
 	}
 	for range t.Uploads {
 		t.ended.Go(t.work)
@@ -159,6 +160,20 @@ func (t *Transfer) Start() error {
 		t.ended.Go(t.foresee)
 	}
 	return nil
+}
+
+// dueTimes are when the entries were queued, made to agree with their order and
+// with the present: a clock that was set since changes nobody's place.
+func dueTimes(queue []index.QueueEntry, now time.Time) []time.Time {
+	due := make([]time.Time, len(queue))
+	for i, e := range slices.Backward(queue) {
+		due[i] = now
+		if e.Queued.Before(now) {
+			due[i] = e.Queued
+		}
+		now = due[i].Add(-1)
+	}
+	return due
 }
 
 // Close ends all transfers at once and waits for their goroutines. The queue

@@ -183,7 +183,11 @@ func (t *Transfer) staysFor(e index.QueueEntry, name string) time.Duration {
 	case 0, Forever:
 		return stays
 	default:
-		return max(0, stays-time.Since(e.Queued))
+		age := time.Since(e.Queued)
+		if age < 0 { // the clock was set back: nobody knows its age
+			return 0
+		}
+		return max(0, stays-age)
 	}
 }
 

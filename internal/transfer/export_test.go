@@ -1,0 +1,4 @@
+package transfer
+
+// DueTimes is dueTimes, for tests.
+var DueTimes = dueTimes
