@@ -144,7 +144,7 @@ func (f *fixture) mount() {
 	var err error
 	f.blobs, err = blob.Open(blob.Options{StateDir: f.state, CacheDir: f.cache, Booted: f.booted, Log: f.log})
 	must(f.t, err)
-	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, BootID: f.boot, CommitInterval: f.commits})
+	f.index, err = index.Open(f.state, index.Options{Log: f.log, SyncStaged: f.syncStaged, SumStaged: f.sumStaged, BootID: f.boot, CommitInterval: f.commits})
 	must(f.t, err)
 	xc := transfer.Config{Index: f.index, Blobs: f.blobs, Remote: f.client, Settle: 10 * time.Millisecond, Thumbs: true, Log: f.log,
 		Changed: func(ino index.Ino) {
@@ -167,6 +167,10 @@ func (f *fixture) mount() {
 	f.server, err = fs.Mount(f.Dir, fc)
 	must(f.t, err)
 	f.serving.Store(f.server)
+}
+
+func (f *fixture) sumStaged(id index.StagedID, size int64) (uint32, error) {
+	return f.blobs.SumStaged(uint64(id), size)
 }
 
 func (f *fixture) syncStaged(ids []index.StagedID) error {

@@ -14,10 +14,16 @@ func (ix *Index) Backup(w io.Writer) error {
 	if err := ix.store.commit(); err != nil {
 		return fmt.Errorf("back the index up: %w", err)
 	}
-	err := ix.store.db.View(func(b *bolt.Tx) error {
-		_, err := b.WriteTo(w)
-		return err
+	db := ix.store.db
+	err := db.guard(func() error {
+		return db.View(func(b *bolt.Tx) error {
+			_, err := b.WriteTo(w)
+			return err
+		})
 	})
+	if err == nil {
+		err = db.damage()
+	}
 	if err != nil {
 		return fmt.Errorf("back the index up: %w", err)
 	}
@@ -31,6 +37,5 @@ func (s *store) snapshot(fn func(*tx)) error {
 	}
 	t := &tx{s: s, active: new(overlay), frozen: new(overlay), alone: true}
 	defer t.done()
-	fn(t)
-	return t.err
+	return t.run(func(t *tx) error { fn(t); return nil })
 }

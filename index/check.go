@@ -5,8 +5,6 @@ import (
 	"strings"
 	"syscall"
 
-	bolt "go.etcd.io/bbolt"
-
 	"chatfs/internal/entity"
 )
 
@@ -58,7 +56,9 @@ type checker struct {
 // the index stays in use. No problem: nil.
 func (ix *Index) Check() []Problem {
 	c := checker{reached: map[Ino]bool{Root: true}}
-	c.checkPages(ix.store)
+	if c.checkPages(ix.store); len(c.found) > 0 {
+		return c.found // what can't be read can't be compared
+	}
 	err := ix.store.snapshot(func(t *tx) {
 		c.tx = t
 		c.checkInodes()
@@ -77,17 +77,11 @@ func (ix *Index) Check() []Problem {
 	return c.found
 }
 
-// checkPages has the database check itself, with no commit under way.
+// checkPages reads the whole database, with no commit under way.
 func (c *checker) checkPages(s *store) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
-	err := s.db.View(func(b *bolt.Tx) error {
-		for err := range b.Check() {
-			c.add(Unreadable, 0, "", "the database: %v", err)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.db.verify(); err != nil {
 		c.add(Unreadable, 0, "", "the database: %v", err)
 	}
 }

@@ -1,8 +1,9 @@
 package index
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"time"
 
 	"chatfs/internal/entity"
@@ -11,7 +12,8 @@ import (
 // recordVersion opens every value that may grow fields one day.
 const recordVersion = 1
 
-var errRecord = errors.New("a record that can't be read")
+// errRecord says that a key or value is not as it was written.
+var errRecord error = &ErrDamaged{File: FileName, What: "a record can't be read"}
 
 // A decoder reads a value's fields in turn; after the first that is missing,
 // all are zero and bad is set.
@@ -231,6 +233,12 @@ func decodeEntity(u entity.UUID, v []byte) (entityRecord, error) {
 	return e, d.err()
 }
 
+// Flags of a queue entry's record.
+const (
+	flagQueueNever = 1 << iota
+	flagQueueSummed
+)
+
 func encodeQueueEntry(q *QueueEntry) []byte {
 	b := append(make([]byte, 0, 48+len(q.Failed)+len(q.Reason)), recordVersion)
 	b = binary.AppendUvarint(b, q.Version)
@@ -239,10 +247,15 @@ func encodeQueueEntry(q *QueueEntry) []byte {
 	b = binary.AppendVarint(b, q.Queued.UnixNano())
 	b = binary.AppendVarint(b, int64(q.Attempts))
 	b = putBytes(putBytes(b, q.Failed), q.Reason)
+	var flags byte
 	if q.Never {
-		return append(b, 1)
+		flags |= flagQueueNever
 	}
-	return append(b, 0)
+	if q.summed {
+		flags |= flagQueueSummed
+	}
+	b = binary.AppendUvarint(append(b, flags), q.place)
+	return binary.BigEndian.AppendUint32(b, q.sum)
 }
 
 func decodeQueueEntry(ino Ino, v []byte) (QueueEntry, error) {
@@ -252,28 +265,75 @@ func decodeQueueEntry(ino Ino, v []byte) (QueueEntry, error) {
 	q.Queued = time.Unix(0, d.int())
 	q.Attempts = int(d.int())
 	q.Failed, q.Reason = string(d.bytes()), string(d.bytes())
-	q.Never = d.byte() == 1
+	flags := d.byte()
+	q.Never, q.summed = flags&flagQueueNever != 0, flags&flagQueueSummed != 0
+	if len(d.b) > 0 { // written since the queue has places
+		q.place = d.uint()
+		if sum := d.take(4); sum != nil {
+			q.sum = binary.BigEndian.Uint32(sum)
+		}
+	}
 	return q, d.err()
 }
 
-// Keys of the history are path, NUL, time in nanoseconds, uuid.
+// Keys of the history are path, NUL, time in nanoseconds, uuid. A path that
+// makes the key longer than the database takes is cut in it, with a digest of
+// the whole for its end; then the value ends with the path.
+const (
+	versionTail    = 8 + 16 // bytes, after the NUL
+	historyPathMax = keyMax - 1 - versionTail
+	pathDigestSize = 2 * sha256.Size
+)
+
+// historyPath is a path as it is in the history's keys.
+func historyPath(path string) string {
+	if len(path) <= historyPathMax {
+		return path
+	}
+	sum := sha256.Sum256([]byte(path))
+	return path[:historyPathMax-pathDigestSize] + hex.EncodeToString(sum[:])
+}
+
+// historyPrefix begins the keys of a path's versions.
+func historyPrefix(path string) string { return historyPath(path) + "\x00" }
+
 func encodeVersion(v *Version) (key, value []byte) {
-	key = append(append(make([]byte, 0, len(v.Path)+25), v.Path...), 0)
+	key = append(make([]byte, 0, len(v.Path)+1+versionTail), historyPrefix(v.Path)...)
 	key = append(be64(key, uint64(v.Replaced.UnixNano())), v.UUID[:]...)
 	value = binary.AppendVarint([]byte{recordVersion}, v.Size)
-	return key, binary.AppendUvarint(putTime(value, v.Mtime), uint64(v.Mode))
+	value = binary.AppendUvarint(putTime(value, v.Mtime), uint64(v.Mode))
+	if len(v.Path) > historyPathMax {
+		value = putBytes(value, v.Path)
+	}
+	return key, value
 }
 
 func decodeVersion(key, value []byte) (Version, error) {
-	const tail = 1 + 8 + 16
-	if len(key) < tail {
+	path, rest := len(key)-versionTail-1, len(key)-versionTail
+	if path < 0 {
 		return Version{}, errRecord
 	}
-	path, rest := key[:len(key)-tail], key[len(key)-tail+1:]
 	d := decoder{b: value}
 	d.version()
-	v := Version{Path: string(path), Size: d.int(), Mtime: d.time(), Mode: uint32(d.uint())}
-	v.Replaced = time.Unix(0, int64(binary.BigEndian.Uint64(rest)))
-	copy(v.UUID[:], rest[8:])
+	v := Version{Path: string(key[:path]), Size: d.int(), Mtime: d.time(), Mode: uint32(d.uint())}
+	if len(d.b) > 0 { // the whole of a long one
+		v.Path = string(d.bytes())
+	}
+	v.Replaced = time.Unix(0, int64(binary.BigEndian.Uint64(key[rest:])))
+	copy(v.UUID[:], key[rest+8:])
 	return v, d.err()
+}
+
+// possibleForm gives an entry of the history whose key no database takes, as
+// older versions wrote it into the journal, the key that it has now.
+func possibleForm(c change) change {
+	if bucket(c.key[0]) != bucketHistory || len(c.key)-1 <= keyMax || c.value == nil {
+		return c
+	}
+	v, err := decodeVersion([]byte(c.key[1:]), c.value)
+	if err != nil {
+		return c
+	}
+	key, value := encodeVersion(&v)
+	return change{key: string(append([]byte{byte(bucketHistory)}, key...)), value: value}
 }

@@ -1,8 +1,10 @@
 package index
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 // the staged bytes that were there before is the caller's.
 // Errors: ENOENT, EISDIR, EINVAL (no regular file; ShareOf has staged content).
 func (ix *Index) SetContent(ino Ino, c Content) (n Inode, err error) {
+	c.sum, c.summed = ix.store.sum(c.Staged, c.Size)
 	err = ix.store.update(func(t *tx) error {
 		if n, err = t.inode(ino); err != nil {
 			return err
@@ -80,7 +83,7 @@ func (t *tx) replaceContent(n, next *Inode) error {
 	if next.Staged != 0 {
 		t.named = append(t.named, next.Staged)
 	}
-	return t.moveTo(n, next, next.Ctime)
+	return t.moveTo(n, next)
 }
 
 // unname notes that no state of the index from here on needs n's staged bytes.
@@ -122,7 +125,8 @@ func (t *tx) queueContent(n *Inode, c Content) error {
 		return err
 	}
 	t.enqueue(&QueueEntry{Ino: n.Ino, Version: n.Version, Staged: n.Staged, Size: n.Size,
-		Queued: time.Now(), Failed: c.Failed, Never: c.Failed != ""})
+		Queued: time.Now(), Failed: reasonFor(c.Failed), Never: c.Failed != "", place: t.s.seq + 1, sum: c.sum, summed: c.summed})
+	t.noteClock()
 	return nil
 }
 
@@ -176,13 +180,16 @@ func (ix *Index) requeue(ino Ino, version uint64, change func(*QueueEntry)) erro
 	})
 }
 
-// Queue lists all that is queued, the failed included, the oldest first.
+// Queue lists all that is queued, the failed included, in the order in which it
+// came to be, whatever the clock said.
 func (ix *Index) Queue() (list []QueueEntry, err error) {
 	err = ix.store.view(func(t *tx) error {
 		list, err = t.queue()
 		return err
 	})
-	slices.SortStableFunc(list, func(a, b QueueEntry) int { return a.Queued.Compare(b.Queued) })
+	slices.SortStableFunc(list, func(a, b QueueEntry) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), a.Queued.Compare(b.Queued))
+	})
 	return list, err
 }
 
@@ -207,38 +214,70 @@ func (ix *Index) QueueEntry(ino Ino) (q QueueEntry, ok bool, err error) {
 
 // Failed notes that the version can't be uploaded, and why.
 func (ix *Index) Failed(ino Ino, version uint64, reason string) error {
-	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Failed, q.Reason = reason, "" })
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Failed, q.Reason = reasonFor(reason), "" })
 }
 
 // GiveUp notes that the version can never be uploaded, whatever is tried, and
 // why.
 func (ix *Index) GiveUp(ino Ino, version uint64, reason string) error {
-	return ix.requeue(ino, version, func(q *QueueEntry) { q.Failed, q.Reason, q.Never = reason, "", true })
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Failed, q.Reason, q.Never = reasonFor(reason), "", true })
 }
 
 // Attempted notes an upload that failed for a while, and why.
 func (ix *Index) Attempted(ino Ino, version uint64, reason string) error {
-	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Reason = reason })
+	return ix.requeue(ino, version, func(q *QueueEntry) { q.Attempts++; q.Reason = reasonFor(reason) })
 }
+
+// reasonMax is how long a reason can be in bytes: a service may answer anything.
+const reasonMax = 1000
+
+// reasonFor is as much of a reason as the index keeps.
+func reasonFor(reason string) string {
+	if len(reason) <= reasonMax {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:reasonMax], "") + "…"
+}
+
+// retryBatch entries, at most, are changed in one record of the journal.
+const retryBatch = 1000
 
 // RetryFailed makes all that failed wait for its upload again, but for what can
 // never be sent, and tells how many these are.
 func (ix *Index) RetryFailed() (retried int, err error) {
-	err = ix.store.update(func(t *tx) error {
-		retried = 0
-		list, err := t.queue()
-		for _, q := range list {
-			if q.Failed == "" || q.Never || err != nil {
-				continue
-			}
-			err = t.unqueue(q.Ino)
-			q.Failed, q.Reason, q.Attempts, q.Queued = "", "", 0, time.Now()
-			t.enqueue(&q)
-			retried++
+	list, err := ix.Queue()
+	list = slices.DeleteFunc(list, func(q QueueEntry) bool { return q.Failed == "" || q.Never })
+	for some := range slices.Chunk(list, retryBatch) {
+		if err != nil {
+			break
 		}
-		return err
-	})
+		done := 0
+		err = ix.store.update(func(t *tx) (err error) { done, err = t.retry(some); return err })
+		if err == nil {
+			retried += done
+		}
+	}
 	return retried, err
+}
+
+// retry makes those of some that failed still wait again.
+func (t *tx) retry(some []QueueEntry) (retried int, err error) {
+	for _, was := range some {
+		q, ok, err := t.queued(was.Ino)
+		if err == nil && (!ok || q.Failed == "" || q.Never) {
+			continue
+		}
+		if err == nil {
+			err = t.unqueue(q.Ino)
+		}
+		if err != nil {
+			return retried, err
+		}
+		q.Failed, q.Reason, q.Attempts, q.Queued, q.place = "", "", 0, time.Now(), t.s.seq+1
+		t.enqueue(&q)
+		retried++
+	}
+	return retried, nil
 }
 
 // StagedInUse maps each staged content that an inode has to that inode. Of what

@@ -29,7 +29,7 @@ func (ix *Index) Uploaded(ino Ino, version uint64, e entity.Entity, image bool) 
 			}
 			path, err := t.somePath(ino)
 			old := Inode{UUID: e.UUID, Size: e.Size, Mode: n.Mode, Mtime: now}
-			t.addHistory(path, &old, now)
+			t.addHistory(path, &old)
 			return err
 		}
 		t.unname(&n)
@@ -37,7 +37,7 @@ func (ix *Index) Uploaded(ino Ino, version uint64, e entity.Entity, image bool) 
 		t.putInode(&n)
 		t.addUser(&n)
 		if n.Nlink == 0 {
-			t.addHistory("", &n, now)
+			t.addHistory("", &n)
 		}
 		committed = true
 		return t.unqueue(ino)

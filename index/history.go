@@ -11,13 +11,13 @@ import (
 
 // moveTo writes next in place of n and keeps n's entity in the history, where
 // the two differ.
-func (t *tx) moveTo(n, next *Inode, now Time) error {
+func (t *tx) moveTo(n, next *Inode) error {
 	if !n.UUID.IsZero() && n.UUID != next.UUID {
 		path, err := t.somePath(n.Ino)
 		if err != nil {
 			return err
 		}
-		t.addHistory(path, n, now)
+		t.addHistory(path, n)
 		t.dropUser(n)
 	}
 	t.addUser(next)
@@ -25,16 +25,17 @@ func (t *tx) moveTo(n, next *Inode, now Time) error {
 	return nil
 }
 
-func (t *tx) addHistory(path string, n *Inode, now Time) {
-	key, value := encodeVersion(&Version{Path: path, UUID: n.UUID, Size: n.Size, Mtime: n.Mtime, Mode: n.Mode, Replaced: now.Time()})
+func (t *tx) addHistory(path string, n *Inode) {
+	key, value := encodeVersion(&Version{Path: path, UUID: n.UUID, Size: n.Size, Mtime: n.Mtime, Mode: n.Mode, Replaced: t.stamp(path)})
 	t.put(bucketHistory, key, value)
+	t.noteClock()
 }
 
 // History lists the contents that a path had, the oldest first. Path "" has
 // those of files that were unlinked while their upload was under way.
 func (ix *Index) History(path string) (list []Version, err error) {
 	err = ix.store.view(func(t *tx) error {
-		list, err = t.versions(path+"\x00", func(of string) bool { return of == path })
+		list, err = t.versions(historyPrefix(path), func(of string) bool { return of == path })
 		return err
 	})
 	return list, err
@@ -58,9 +59,10 @@ func (t *tx) versions(prefix string, wanted func(path string) bool) (list []Vers
 // HistoryBelow lists the contents that the paths below a directory had, of all
 // depths, ordered by path and then time, the oldest first. "/" has all.
 func (ix *Index) HistoryBelow(dir string) (list []Version, err error) {
-	prefix := strings.TrimSuffix(dir, "/") + "/"
+	below := strings.TrimSuffix(dir, "/") + "/"
+	prefix := below[:min(len(below), historyPathMax-pathDigestSize)]
 	err = ix.store.view(func(t *tx) error {
-		list, err = t.versions(prefix, func(string) bool { return true })
+		list, err = t.versions(prefix, func(of string) bool { return strings.HasPrefix(of, below) })
 		return err
 	})
 	return list, err
@@ -129,8 +131,14 @@ func (t *tx) place(v Version) (n Inode, err error) {
 const purgeBatch = 1000
 
 // PurgeHistory removes the versions that were replaced before the given time,
-// and tells how many. The entities and their secrets stay.
+// and tells how many. The entities and their secrets stay. While the computer's
+// clock says more than [Index.Clock] believes, the time is as much earlier.
 func (ix *Index) PurgeHistory(before time.Time) (purged int, err error) {
+	earliest, latest := ix.Clock()
+	before = before.Add(earliest.Sub(latest))
+	if err := ix.store.update(func(t *tx) error { t.noteClock(); return nil }); err != nil {
+		return 0, err
+	}
 	for from := ""; ; {
 		var old []string
 		seen := 0

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -25,6 +23,8 @@ const (
 	// growBytes is how far bbolt's file grows beyond what it needs. bbolt's own
 	// 16 MiB would be the size of a small index, with so large a map.
 	growBytes = 1 << 20
+	// longestPause between two tries of a commit that fails.
+	longestPause = 30 * time.Second
 	// lockWait bounds the wait for a process that is just ending.
 	lockWait = 300 * time.Millisecond
 )
@@ -39,6 +39,11 @@ type Options struct {
 	// back to an earlier state is then not older, by [Index.Changes], than what
 	// was made of it since.
 	After uint64
+	// SumStaged gives the CRC-32C of the first size bytes of a staged content: it
+	// is noted with a content that is queued, and proves after a loss of power
+	// that all its bytes are there. Without it none are taken for proven that were
+	// not made durable.
+	SumStaged func(id StagedID, size int64) (uint32, error)
 	// CommitInterval is how long changes wait at most for their commit to the
 	// database; they are in the journal meanwhile. Default: one second.
 	CommitInterval time.Duration
@@ -46,8 +51,8 @@ type Options struct {
 	// damage is replayed and the journal's files are kept as damaged-*.
 	Salvage bool
 	// BootID names the time since the machine started: records of an earlier
-	// one may have lost the staged bytes that they name with the power. Default:
-	// the kernel's.
+	// one may have lost the staged bytes that they name with the power, unless
+	// SumStaged proves them. Default: the kernel's.
 	BootID string
 	Log    *logrus.Entry
 
@@ -133,34 +138,16 @@ func makeDir(dir string) error {
 	return err
 }
 
-func openBolt(path string, o Options) (*bolt.DB, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         lockWait,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: mapBytes,
-		NoStatistics:    true,
-	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, &ErrDamaged{File: path, What: err.Error(), Err: err}
-	case err != nil:
-		return nil, fmt.Errorf("open the index: %w", err)
-	}
-	db.AllocSize = growBytes
-	if err := prepare(db, path, o.migrations); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
 // openOn recovers and starts on a database that is open and of our schema.
-func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
+func openOn(db *database, dir string, o Options) (_ *Index, err error) {
 	s := &store{
-		db: db, log: o.Log, syncStaged: o.SyncStaged, hooks: o.hooks, bootID: o.BootID, dir: dir,
+		db: db, log: o.Log, syncStaged: o.SyncStaged, sumStaged: o.SumStaged, hooks: o.hooks, bootID: o.BootID, dir: dir,
 		active: new(overlay), frozen: new(overlay), named: map[StagedID]uint64{},
 		dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
+	}
+	s.clock.read = readClocks
+	if s.hooks.clock != nil {
+		s.clock.read = s.hooks.clock
 	}
 	s.room, s.syncDone = sync.NewCond(&s.mu), sync.NewCond(&s.syncMu)
 	defer func() {
@@ -178,7 +165,7 @@ func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 	if err := ix.forgetOrphans(); err != nil {
 		return nil, errors.Join(err, s.closeSegments())
 	}
-	if len(ix.recovery.SetAside) > 0 {
+	if r := ix.recovery; len(r.SetAside) > 0 || r.HalfHead {
 		if err := ix.doubt(); err != nil {
 			return nil, errors.Join(err, s.closeSegments())
 		}
@@ -186,82 +173,12 @@ func openOn(db *bolt.DB, dir string, o Options) (_ *Index, err error) {
 	return ix, nil
 }
 
-// recover brings bbolt up to the journal's end and starts a new journal.
-func (ix *Index) recover(o Options) error {
-	s := ix.store
-	var applied uint64
-	if err := s.view(func(t *tx) error { applied = t.metaUint(metaApplied); return nil }); err != nil {
-		return err
-	}
-	p, err := readJournal(s.dir, s.bootID, applied, o.Salvage)
-	if err != nil {
-		return err
-	}
-	p.lastSeq = max(p.lastSeq, o.After)
-	if err := s.replay(p, applied); err != nil {
-		return err
-	}
-	if err := p.clear(s.dir); err != nil {
-		return err
-	}
-	ix.recovery = p.found
-	g, err := s.createSegment(p.next)
-	if err != nil {
-		return err
-	}
-	if err := s.startSegment(g); err != nil {
-		return errors.Join(err, g.discard())
-	}
-	return nil
-}
-
-// replay commits the journal's records, and the highest number seen so that
-// dropped ones are never taken for new ones.
-func (s *store) replay(p *replay, applied uint64) error {
-	for _, r := range p.records {
-		changes, err := r.changes()
-		if err != nil {
-			return fmt.Errorf("record %d of the journal: %w", r.seq, err)
-		}
-		for _, c := range changes {
-			s.active.Set(c.key, c.value)
-		}
-	}
-	s.seq, s.changed, s.frozenSeq, s.committed = p.lastSeq, p.lastSeq, p.lastSeq, p.lastSeq
-	s.synced = p.lastSeq
-	if p.lastSeq == applied {
-		return nil
-	}
-	if err := s.makeDurable(stagedIn(s.active)); err != nil {
-		return err
-	}
-	s.frozen, s.active = s.active, s.frozen
-	if err := s.writeFrozen(); err != nil {
-		return fmt.Errorf("commit what the journal has: %w", err)
-	}
-	s.frozen = new(overlay)
-	return nil
-}
-
-// stagedIn are the staged contents that inodes in o have.
-func stagedIn(o *overlay) (ids []StagedID) {
-	o.Ascend(string([]byte{byte(bucketInodes)}), func(k string, v []byte) bool {
-		if k[0] != byte(bucketInodes) {
-			return false
-		}
-		if n, err := decodeInode(keyIno([]byte(k[1:])), v); v != nil && err == nil && n.Staged != 0 {
-			ids = append(ids, n.Staged)
-		}
-		return true
-	})
-	return ids
-}
-
 func (ix *Index) loadCounters() error {
 	return ix.store.view(func(t *tx) error {
 		ix.store.nextIno = max(Ino(t.metaUint(metaIno)), Root+1)
 		ix.store.inoLimit = ix.store.nextIno
 		ix.store.nextStaged.Store(max(t.metaUint(metaStaged), 1))
+		ix.store.clock.start(t.metaUint(metaClock))
 		return nil
 	})
 }
@@ -295,6 +212,7 @@ func (ix *Index) commitLoop(interval time.Duration) {
 	s := ix.store
 	trims := time.NewTicker(trimEvery)
 	defer trims.Stop()
+	pause, full, failures := interval, s.full, 0
 	for {
 		select {
 		case <-s.dirty:
@@ -304,17 +222,22 @@ func (ix *Index) commitLoop(interval time.Duration) {
 		case <-ix.stop:
 			return
 		}
-		timer := time.NewTimer(interval)
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-s.full:
+		case <-full:
 			timer.Stop()
 		case <-ix.stop:
 			timer.Stop()
 			return
 		}
-		if s.commit() != nil {
-			notify(s.dirty) // commit has told the log
+		pause, full = interval, s.full
+		if s.commit() != nil { // it has told the log
+			failures++
+			pause, full = min(interval<<failures, longestPause), nil
+			notify(s.dirty)
+		} else {
+			failures = 0
 		}
 	}
 }

@@ -53,29 +53,45 @@ func (ix *Index) SetRenewed(u entity.UUID, at time.Time) error {
 	return ix.changeEntity(u, func(r *entityRecord) { r.renewed, r.expired = at.Unix(), false })
 }
 
+// replaceBatch inodes, at most, are given another entity in one record of the
+// journal.
+const replaceBatch = 1000
+
 // Replace makes e the content of all inodes whose content is the entity old,
-// which has the same bytes, in one record. Their versions, times and staged
-// content stay; old goes to the history of each.
+// which has the same bytes. Their versions, times and staged content stay; old
+// goes to the history of each. It takes records of a bounded size: after an
+// error, or a crash, some inodes have e and the rest old.
 func (ix *Index) Replace(old entity.UUID, e entity.Entity) error {
-	return ix.store.update(func(t *tx) error {
-		was, err := t.entity(old)
+	for more := true; more; {
+		err := ix.store.update(func(t *tx) (err error) { more, err = t.replaceSome(old, e); return err })
 		if err != nil {
 			return err
 		}
-		if err := t.putEntity(e, was.image); err != nil {
-			return err
+	}
+	return nil
+}
+
+// replaceSome is a part of Replace; it tells whether there is more to do.
+func (t *tx) replaceSome(old entity.UUID, e entity.Entity) (more bool, err error) {
+	was, err := t.entity(old)
+	if err != nil {
+		return false, err
+	}
+	if err := t.putEntity(e, was.image); err != nil || old == e.UUID {
+		return false, err
+	}
+	users := t.keys(bucketUsers, old[:])
+	more = len(users) > replaceBatch
+	for _, k := range users[:min(len(users), replaceBatch)] {
+		n, err := t.inode(keyIno([]byte(k[16:])))
+		if err != nil {
+			return false, err
 		}
-		for _, k := range t.keys(bucketUsers, old[:]) {
-			n, err := t.inode(keyIno([]byte(k[16:])))
-			if err != nil {
-				return err
-			}
-			next := n
-			next.UUID = e.UUID
-			if err := t.moveTo(&n, &next, Now()); err != nil {
-				return err
-			}
+		next := n
+		next.UUID = e.UUID
+		if err := t.moveTo(&n, &next); err != nil {
+			return false, err
 		}
-		return nil
-	})
+	}
+	return more, nil
 }

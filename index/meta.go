@@ -17,6 +17,7 @@ const (
 	metaIno     = "ino"     // inode numbers below may have been given
 	metaStaged  = "staged"  // staged ids below may have been given, and no others
 	metaCounts  = "counts"  // Stats
+	metaClock   = "clock"   // a time that has been, in Unix nanoseconds
 )
 
 // idBlock numbers are noted as given at once.

@@ -6,44 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// Recovery tells what opening the index found in the journal.
-type Recovery struct {
-	Records   int   // changes replayed
-	TornBytes int64 // of a record that was being written when all stopped
-	PowerLoss bool  // the machine was started anew since the journal was written
-	Dropped   int   // changes after the last sync, which a loss of power makes doubtful
-	Orphans   int   // unlinked inodes that were open and are forgotten now
-	Staged    []StagedID
-	SetAside  []string // damaged journals that Options.Salvage kept
-}
-
-// String is one line for a person.
-func (r Recovery) String() string {
-	how := "clean"
-	switch {
-	case r.PowerLoss && r.Records+r.Dropped > 0:
-		how = fmt.Sprintf("loss of power: %d changes replayed, %d dropped that were not synced", r.Records, r.Dropped)
-	case r.Records > 0:
-		how = fmt.Sprintf("crash: %d changes replayed", r.Records)
-	}
-	if r.TornBytes > 0 {
-		how += fmt.Sprintf(", %d torn bytes cut", r.TornBytes)
-	}
-	if r.Orphans > 0 {
-		how += fmt.Sprintf(", %d unlinked inodes forgotten", r.Orphans)
-	}
-	if len(r.SetAside) > 0 {
-		how += ", damaged journals kept: " + strings.Join(r.SetAside, " ")
-	}
-	return how
-}
 
 // A record is one of the journal's, as read back.
 type record struct {
@@ -59,12 +29,25 @@ type readSegment struct {
 	firstSeq uint64
 	records  []record // up to the first that is not whole
 	rest     int64    // bytes after them
-	resumes  bool     // among these is a whole record
+	cut      bool     // they are the beginning of one record
+	later    []record // those among them that are whole
 	durable  uint64   // the highest record that a marker anywhere says was durable
 	headless bool     // the header was never written
+	err      error    // the header is damaged
 }
 
 func (r *readSegment) lastSeq() uint64 { return r.firstSeq + uint64(len(r.records)) - 1 }
+
+// latest is the highest number of a record that is whole, wherever it is.
+func (r *readSegment) latest() (seq uint64) {
+	for _, rec := range r.records[max(0, len(r.records)-1):] {
+		seq = rec.seq
+	}
+	for _, rec := range r.later {
+		seq = max(seq, rec.seq)
+	}
+	return seq
+}
 
 // listSegments gives the journal's files, oldest first.
 func listSegments(dir string) ([]string, error) {
@@ -97,15 +80,17 @@ func parseSegment(path string) (*readSegment, error) {
 		r.headless, r.rest = true, int64(len(b))
 		return r, nil
 	}
-	if string(b[:7]) != string(headerMagic) || crc32.Checksum(b[:60], castagnoli) != binary.BigEndian.Uint32(b[60:]) {
-		return nil, &ErrDamaged{File: path, What: "its header is not as it was written"}
-	}
-	if b[7] != journalVersion {
-		return nil, fmt.Errorf("%s: %w", path, ErrNewerSchema{Found: uint64(b[7]), Known: journalVersion})
-	}
 	salt := binary.BigEndian.Uint64(b[8:])
 	r.firstSeq = binary.BigEndian.Uint64(b[16:])
 	r.bootID = strings.TrimRight(string(b[24:60]), "\x00")
+	switch {
+	case string(b[:7]) != string(headerMagic) || crc32.Checksum(b[:60], castagnoli) != binary.BigEndian.Uint32(b[60:]):
+		r.err = &ErrDamaged{File: path, What: "its header is not as it was written"}
+		first, n := parseRecord(b[headerSize:], salt) // the records prove themselves, if the salt is right
+		r.firstSeq, r.headless = first.seq, n == 0
+	case b[7] != journalVersion:
+		return nil, fmt.Errorf("%s: %w", path, ErrNewerSchema{Found: uint64(b[7]), Known: journalVersion})
+	}
 	r.parseRecords(b[headerSize:], salt)
 	return r, nil
 }
@@ -123,17 +108,38 @@ func (r *readSegment) parseRecords(b []byte, salt uint64) {
 		b = b[n:]
 	}
 	r.rest = int64(len(b))
-	for len(b) > 0 {
-		i := bytes.Index(b[1:], recordMagic)
+	for rest := b; len(rest) > 0; {
+		i := bytes.Index(rest[1:], recordMagic)
 		if i < 0 {
-			return
+			break
 		}
-		b = b[1+i:]
-		if rec, n := parseRecord(b, salt); n > 0 {
-			r.resumes = true
+		rest = rest[1+i:]
+		if rec, n := parseRecord(rest, salt); n > 0 {
+			r.later = append(r.later, rec)
 			r.noteMarker(rec)
 		}
 	}
+	r.cut = len(b) > 0 && len(r.later) == 0 && isCut(b, salt, r.firstSeq+uint64(len(r.records)))
+}
+
+// isCut tells whether b is the beginning of the record seq and nothing else: a
+// process that is killed while it writes leaves the bytes that it wrote, and
+// they are right. Any other broken record is damage, or a loss of power.
+func isCut(b []byte, salt, seq uint64) bool {
+	head := append([]byte{}, b[:min(len(b), recordHead)]...)
+	if !bytes.HasPrefix(head, recordMagic) {
+		return bytes.HasPrefix(recordMagic, head)
+	}
+	if len(head) < recordHead {
+		return true
+	}
+	if binary.BigEndian.Uint64(head[8:]) != seq || int64(binary.BigEndian.Uint32(head[4:])) <= int64(len(b)-recordHead) {
+		return false
+	}
+	// Whole but for its length?
+	whole := append([]byte{}, b...)
+	binary.BigEndian.PutUint32(whole[4:], uint32(len(b)-recordHead))
+	return recordSum(salt, whole) != binary.BigEndian.Uint32(head[16:])
 }
 
 func (r *readSegment) noteMarker(rec record) {
@@ -188,6 +194,7 @@ func (r record) changes() ([]change, error) {
 // A replay is what the journal adds to what bbolt has.
 type replay struct {
 	records []record // of changes, to be applied
+	dropped []record // of changes, not to be applied
 	lastSeq uint64   // the highest number seen, applied or not
 	paths   []string // the files, oldest first
 	next    uint64   // the number for the next segment
@@ -195,8 +202,10 @@ type replay struct {
 }
 
 // readJournal reads the segments in dir. applied is the last record that bbolt
-// has. With salvage, damage ends the replay instead of failing it.
-func readJournal(dir, bootID string, applied uint64, salvage bool) (*replay, error) {
+// has. With salvage, damage ends the replay instead of failing it. proven picks
+// from records that no marker covers, and that a loss of power makes doubtful,
+// how many to trust: the first so many.
+func readJournal(dir, bootID string, applied uint64, salvage bool, proven func(sure, doubtful []record) int) (*replay, error) {
 	paths, err := listSegments(dir)
 	if err != nil {
 		return nil, err
@@ -205,10 +214,11 @@ func readJournal(dir, bootID string, applied uint64, salvage bool) (*replay, err
 	if len(paths) > 0 {
 		p.next = segmentNumber(paths[len(paths)-1]) + 1
 	}
-	segments, err := p.parseAll(salvage)
+	segments, err := p.parseAll()
 	if err != nil {
 		return nil, err
 	}
+	segments = needed(segments, applied)
 	all, err := p.chain(segments, bootID, applied)
 	if err != nil {
 		if !salvage {
@@ -216,23 +226,34 @@ func readJournal(dir, bootID string, applied uint64, salvage bool) (*replay, err
 		}
 		p.found.SetAside = paths
 	}
-	p.choose(all, applied)
+	p.choose(all, segments, applied, proven)
 	return p, nil
 }
 
-func (p *replay) parseAll(salvage bool) ([]*readSegment, error) {
+func (p *replay) parseAll() ([]*readSegment, error) {
 	var segments []*readSegment
 	for _, path := range p.paths {
 		r, err := parseSegment(path)
-		var damaged *ErrDamaged
-		if salvage && errors.As(err, &damaged) {
-			r = &readSegment{path: path, headless: true, rest: 1, resumes: true}
-		} else if err != nil {
+		if err != nil {
 			return nil, err
 		}
+		p.lastSeq = max(p.lastSeq, r.latest())
 		segments = append(segments, r)
 	}
 	return segments, nil
+}
+
+// needed leaves out the segments whose records bbolt has, all of them. Their
+// files were being removed, and may come back after a loss of power with
+// anything in them. A commit's last record is the last of its segment, so one
+// that begins at the next has all that counts.
+func needed(segments []*readSegment, applied uint64) []*readSegment {
+	for i, r := range slices.Backward(segments) {
+		if !r.headless && r.firstSeq <= applied+1 {
+			return segments[i:]
+		}
+	}
+	return segments
 }
 
 // chain puts the records of all segments in a row up to the first that is
@@ -242,12 +263,15 @@ func (p *replay) chain(segments []*readSegment, bootID string, applied uint64) (
 	for _, r := range segments {
 		durable = max(durable, r.durable)
 		p.found.PowerLoss = p.found.PowerLoss || !r.headless && r.bootID != bootID
-		if n := len(r.records); n > 0 {
-			p.lastSeq = max(p.lastSeq, r.records[n-1].seq)
-		}
 	}
 	want := applied + 1
 	for i, r := range segments {
+		if r.err != nil {
+			if !r.headless && r.firstSeq <= want {
+				all = append(all, r.records...)
+			}
+			return all, r.err
+		}
 		if !r.headless && (i == 0 && r.firstSeq > want || i > 0 && r.firstSeq != want) {
 			return all, &ErrDamaged{File: r.path, What: fmt.Sprintf("it starts with record %d, and %d is missing", r.firstSeq, want)}
 		}
@@ -255,12 +279,13 @@ func (p *replay) chain(segments []*readSegment, bootID string, applied uint64) (
 		if !r.headless {
 			want = r.lastSeq() + 1
 		}
-		if r.rest == 0 && !r.headless {
+		if r.rest == 0 && !r.headless || want <= applied && r.latest() <= applied {
+			want = max(want, applied+1)
 			continue
 		}
 		last := i == len(segments)-1
-		if durable >= want || !p.found.PowerLoss && (!last || r.resumes) {
-			return all, &ErrDamaged{File: r.path, What: fmt.Sprintf("record %d is broken, and later ones are not", want)}
+		if durable >= want || !p.found.PowerLoss && !(last && (r.headless || r.cut)) {
+			return all, &ErrDamaged{File: r.path, What: fmt.Sprintf("record %d is broken", want)}
 		}
 		p.found.TornBytes += r.rest
 		return all, nil
@@ -268,9 +293,9 @@ func (p *replay) chain(segments []*readSegment, bootID string, applied uint64) (
 	return all, nil
 }
 
-// choose takes the records that bbolt lacks; after a loss of power only those
-// that a marker covers, since the staged bytes of later ones may be missing.
-func (p *replay) choose(all []record, applied uint64) {
+// choose takes the records that bbolt lacks; after a loss of power those that a
+// marker covers, and as many more as are proven.
+func (p *replay) choose(all []record, segments []*readSegment, applied uint64, proven func(sure, doubtful []record) int) {
 	covered := p.lastSeq
 	if p.found.PowerLoss {
 		covered = applied
@@ -286,19 +311,59 @@ func (p *replay) choose(all []record, applied uint64) {
 		case r.seq <= covered:
 			p.records = append(p.records, r)
 		default:
-			p.found.Dropped++
+			p.dropped = append(p.dropped, r)
 		}
 	}
-	p.found.Records = len(p.records)
+	if len(p.dropped) > 0 {
+		n := proven(p.records, p.dropped)
+		p.records, p.dropped = append(p.records, p.dropped[:n]...), p.dropped[n:]
+	}
+	p.dropped = append(p.dropped, behind(all, segments, applied)...)
+	p.found.Records, p.found.Dropped = len(p.records), len(p.dropped)
+}
+
+// behind are the whole records of changes that are not in the row, since one
+// before them is missing.
+func behind(all []record, segments []*readSegment, applied uint64) (left []record) {
+	last := applied
+	if n := len(all); n > 0 {
+		last = max(last, all[n-1].seq)
+	}
+	for _, r := range segments {
+		for _, rec := range append(r.records[:len(r.records):len(r.records)], r.later...) {
+			if rec.seq > last && rec.payload[0] == kindChanges {
+				left = append(left, rec)
+			}
+		}
+	}
+	return left
+}
+
+// lostPower tells whether a journal is left from before the machine's start.
+func lostPower(dir, bootID string) bool {
+	paths, _ := listSegments(dir) // an error is told by who reads them
+	return slices.ContainsFunc(paths, func(path string) bool {
+		f, err := os.Open(path)
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		var h [headerSize]byte
+		_, err = io.ReadFull(f, h[:])
+		return err == nil && strings.TrimRight(string(h[24:60]), "\x00") != bootID
+	})
 }
 
 // clear removes the files that were replayed, the newest first, so that what is
 // left after a crash is still the beginning of the row.
 func (p *replay) clear(dir string) error {
+	if len(p.paths) == 0 {
+		return nil
+	}
 	for _, path := range slices.Backward(p.paths) {
 		var err error
 		if len(p.found.SetAside) > 0 {
-			err = os.Rename(path, strings.Replace(path, segmentPrefix, "damaged-", 1))
+			err = setAside(path)
 		} else {
 			err = os.Remove(path)
 		}
@@ -307,4 +372,16 @@ func (p *replay) clear(dir string) error {
 		}
 	}
 	return syncDir(dir)
+}
+
+// setAside renames a journal's file to one that no journal has, and that is not
+// there yet.
+func setAside(path string) error {
+	to := filepath.Join(filepath.Dir(path), "damaged-"+strings.TrimPrefix(filepath.Base(path), segmentPrefix))
+	for n, free := 1, to; ; n++ {
+		if _, err := os.Lstat(free); errors.Is(err, fs.ErrNotExist) {
+			return os.Rename(path, free)
+		}
+		free = fmt.Sprintf("%s.%d", to, n)
+	}
 }

@@ -162,7 +162,7 @@ func (t *tx) mendQueue(p Problem) error {
 	} else if err != nil || n.Staged == 0 || n.Nlink == 0 {
 		return err
 	}
-	q := QueueEntry{Ino: n.Ino, Version: n.Version, Staged: n.Staged, Size: n.Size, Queued: Now().Time()}
+	q := QueueEntry{Ino: n.Ino, Version: n.Version, Staged: n.Staged, Size: n.Size, Queued: Now().Time(), place: t.s.seq + 1}
 	t.put(bucketQueue, inoKey(n.Ino), encodeQueueEntry(&q))
 	t.named = append(t.named, n.Staged)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
@@ -22,17 +23,21 @@ const (
 
 // A store is the overlay, the journal and bbolt as one table of tables.
 type store struct {
-	db         *bolt.DB
+	db         *database
 	log        *logrus.Entry
 	syncStaged func([]StagedID) error
+	sumStaged  func(StagedID, int64) (uint32, error)
 	hooks      hooks
 	dir        string
 	bootID     string
 
 	idle       snapshots     // guards itself
+	clock      clock         // guards itself
 	nextStaged atomic.Uint64 // the staged id to be given next
 
-	commitMu sync.Mutex // one commit at a time
+	commitMu    sync.Mutex // one commit at a time
+	frozenNamed []StagedID // that frozen names and that may not be durable; guarded by commitMu
+
 	syncMu   sync.Mutex // guards the group of Syncs below
 	syncing  bool
 	syncDone *sync.Cond // on syncMu
@@ -68,6 +73,8 @@ type hooks struct {
 	truncate func(s *segment, size int64) error
 	synced   func(path string, size int64)
 	commit   func() error
+	noSync   bool // of the database: for tests that open it a thousand times
+	clock    func() (wall time.Time, passed time.Duration)
 }
 
 var txPool = sync.Pool{New: func() any { return new(tx) }}
@@ -95,7 +102,12 @@ func (s *store) view(fn func(*tx) error) error {
 	}
 	t := s.begin()
 	defer t.release()
-	err := fn(t)
+	return t.run(fn)
+}
+
+// run has fn read what it needs.
+func (t *tx) run(fn func(*tx) error) error {
+	err := t.s.db.guard(func() error { return fn(t) })
 	if t.err != nil {
 		return fmt.Errorf("read the index: %w", t.err)
 	}
@@ -112,11 +124,10 @@ func (s *store) update(fn func(*tx) error) error {
 	}
 	t := s.begin()
 	defer t.release()
-	err := fn(t)
-	if t.err != nil {
-		return fmt.Errorf("read the index: %w", t.err)
+	if err := t.run(fn); err != nil || len(t.changes) == 0 {
+		return err
 	}
-	if err != nil || len(t.changes) == 0 {
+	if err := t.checkBounds(); err != nil {
 		return err
 	}
 	return s.apply(t)
@@ -131,6 +142,8 @@ func (s *store) waitForRoom() error {
 			return ErrClosed
 		case s.failed != nil:
 			return fmt.Errorf("%w, as the index can't be written any more since: %w", syscall.EROFS, s.failed)
+		case s.db.damage() != nil:
+			return fmt.Errorf("%w, as the index is damaged: %w", syscall.EROFS, s.db.damage())
 		case s.activeBytes+s.frozenBytes < backlogBytes:
 			return nil
 		case s.commitErr != nil:
@@ -183,9 +196,12 @@ func notify(c chan struct{}) {
 }
 
 // freeze hands what is active to a commit and opens a new segment for what
-// comes. A commit that failed before is continued: its changes are in the same
-// frozen map. It returns the staged contents to make durable before.
+// comes. A commit that failed before is tried again as it was, with no segment
+// more. It returns the staged contents to make durable before.
 func (s *store) freeze() ([]StagedID, error) {
+	if s.pending() {
+		return s.frozenNamed, nil
+	}
 	next, err := s.newSegment()
 	if err != nil {
 		return nil, err
@@ -195,15 +211,18 @@ func (s *store) freeze() ([]StagedID, error) {
 	if err := s.startSegment(next); err != nil {
 		return nil, errors.Join(err, next.discard())
 	}
-	if s.frozen.Len() == 0 {
-		s.frozen = s.active
-	} else {
-		s.active.Scan(func(k string, v []byte) bool { s.frozen.Set(k, v); return true })
-	}
-	s.active = new(overlay)
-	s.frozenBytes, s.activeBytes = s.frozenBytes+s.activeBytes, 0
+	s.frozen, s.active = s.active, new(overlay)
+	s.frozenBytes, s.activeBytes = s.activeBytes, 0
 	s.frozenSeq = s.seq
-	return s.namedUpTo(s.seq), nil
+	s.frozenNamed = s.namedUpTo(s.seq)
+	return s.frozenNamed, nil
+}
+
+// pending tells whether a commit failed before.
+func (s *store) pending() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.frozen.Len() > 0
 }
 
 func (s *store) namedUpTo(seq uint64) []StagedID {
@@ -230,7 +249,11 @@ func (s *store) forgetNamed(ids []StagedID, seq uint64) {
 func (s *store) commit() error {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
+	again := s.pending()
 	err := s.commitLocked()
+	if again && err == nil { // and what came since it failed
+		err = s.commitLocked()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && s.commitErr == nil {
@@ -246,6 +269,9 @@ func (s *store) commit() error {
 func (s *store) commitLocked() error {
 	if !s.hasWork() {
 		return nil
+	}
+	if err := s.db.damage(); err != nil {
+		return err
 	}
 	ids, err := s.freeze()
 	if err != nil {
@@ -285,17 +311,18 @@ func (s *store) writeFrozen() error {
 			return err
 		}
 	}
-	return s.db.Update(func(b *bolt.Tx) error {
-		var err error
-		s.frozen.Scan(func(k string, v []byte) bool {
-			err = putBolt(b.Bucket(bucketNames[k[0]]), k[1:], v)
-			return err == nil
-		})
-		if err != nil {
-			return err
-		}
-		return b.Bucket(bucketNames[bucketMeta]).Put([]byte(metaApplied), binary.BigEndian.AppendUint64(nil, s.frozenSeq))
+	return s.db.guard(func() error { return s.db.Update(s.putFrozen) })
+}
+
+func (s *store) putFrozen(b *bolt.Tx) (err error) {
+	s.frozen.Scan(func(k string, v []byte) bool {
+		err = putBolt(b.Bucket(bucketNames[k[0]]), k[1:], v)
+		return err == nil
 	})
+	if err != nil {
+		return err
+	}
+	return b.Bucket(bucketNames[bucketMeta]).Put([]byte(metaApplied), binary.BigEndian.AppendUint64(nil, s.frozenSeq))
 }
 
 func putBolt(b *bolt.Bucket, k string, v []byte) error {

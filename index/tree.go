@@ -263,7 +263,7 @@ func (t *tx) dropName(p *place, now Time) (Removed, error) {
 		if path, err = t.pathOf(p.dir.Ino, p.name); err != nil {
 			return Removed{}, err
 		}
-		t.addHistory(path, n, now)
+		t.addHistory(path, n)
 	}
 	t.delDirent(p.dir.Ino, p.name, n.Ino)
 	n.Ctime = now

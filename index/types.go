@@ -96,6 +96,9 @@ type Content struct {
 	Failed  string   // not "": queued as failed for this reason, never sent
 	ShareOf *Inode   // take the same entity as that inode
 	Writing StagedID // not 0: it is being written on, and is to stay noted as such
+
+	sum    uint32 // of the staged bytes
+	summed bool   // it is known
 }
 
 // A QueueEntry is a staged content that waits for its upload.
@@ -109,6 +112,10 @@ type QueueEntry struct {
 	Failed   string // not "": given up for this reason
 	Reason   string // of the last attempt that failed for a while
 	Never    bool   // failed from the start, retrying can't help
+
+	place  uint64 // in the queue, which the clock does not change; 0: noted by an older version
+	sum    uint32 // CRC-32C of the bytes
+	summed bool   // it is known
 }
 
 // A Version is a content that a path had once.

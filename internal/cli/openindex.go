@@ -35,7 +35,7 @@ func (p *profile) openIndex(blobs *blob.Store, log *logrus.Logger, mend bool) (*
 	if err != nil {
 		return nil, err
 	}
-	o := index.Options{SyncStaged: syncStaged(blobs), Salvage: mend, Log: log.WithField("area", "index")}
+	o := index.Options{SyncStaged: syncStaged(blobs), SumStaged: sumStaged(blobs), Salvage: mend, Log: log.WithField("area", "index")}
 	x, err := p.openWith(o)
 	if err != nil {
 		return nil, err
@@ -79,6 +79,10 @@ func syncStaged(blobs *blob.Store) func([]index.StagedID) error {
 		}
 		return blobs.SyncStaged(raw)
 	}
+}
+
+func sumStaged(blobs *blob.Store) func(index.StagedID, int64) (uint32, error) {
+	return func(id index.StagedID, size int64) (uint32, error) { return blobs.SumStaged(uint64(id), size) }
 }
 
 // wantIndex refuses an index that is missing, or empty, where it can't be that

@@ -234,7 +234,7 @@ func (r *restoring) lookAtOld() error {
 	if err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
-	x, err := index.Open(state, index.Options{SyncStaged: syncStaged(r.blobs)})
+	x, err := index.Open(state, index.Options{SyncStaged: syncStaged(r.blobs), SumStaged: sumStaged(r.blobs)})
 	if errors.Is(err, index.ErrLocked) {
 		return err
 	} else if err != nil {
