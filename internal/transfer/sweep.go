@@ -90,13 +90,20 @@ func (w *sweep) keepOld() error {
 	for _, k := range w.unused {
 		switch key := (blob.Key{UUID: k.UUID}); {
 		case !set[k.UUID]:
-		case old[k.UUID] && w.t.Blobs.HasCached(key):
+		case old[k.UUID] && w.t.Blobs.HasCached(key) && !w.isElsewhere(k):
 			w.note(k, w.pin(k))
-		case !old[k.UUID]:
+		case !old[k.UUID], w.isElsewhere(k):
 			err = errors.Join(err, w.t.Blobs.DropCached(key), w.t.Blobs.DropCached(blob.Key{UUID: k.UUID, Thumb: true}))
 		}
 	}
 	return err
+}
+
+// isElsewhere tells whether the service has another entity of the content, as
+// that which was sent again has.
+func (w *sweep) isElsewhere(k index.Known) bool {
+	other, ok, err := w.t.Index.ByDigest(k.Digest, k.Restricted())
+	return err == nil && ok && other.UUID != k.UUID && !w.t.doubtful(other)
 }
 
 // How soon the service is asked again for what it said it had forgotten, and
