@@ -67,6 +67,15 @@ check_mtab() {
 		die "could not make it: as root, run ln -s /proc/self/mounts /etc/mtab, then run this again"
 }
 
+# check_machine refuses what go-fuse does not build for.
+check_machine() {
+	local arch
+	arch=$("$1" env GOARCH)
+	case $arch in
+	386 | arm | mips | mipsle) die "chatfs needs a 64-bit machine; this Go builds for $arch" ;;
+	esac
+}
+
 build() {
 	local go=$1 bin=$2
 	mkdir -p "$(dirname "$bin")"
@@ -85,6 +94,7 @@ for arg; do
 	[[ $arg == -h || $arg == --help ]] && help=1
 done
 go=$(find_go)
+check_machine "$go"
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/chatfs-build/chatfs
 if [[ -z $help ]]; then
 	install_fuse

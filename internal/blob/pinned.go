@@ -160,9 +160,9 @@ func walkKeys(dir string, fn func(Key, string)) error {
 	})
 }
 
-// CopyCached gives a content that has become another entity that one's name
-// too.
-func (s *Store) CopyCached(from, to Key) error {
+// MoveCached gives the cached copy of a content that has become another entity
+// that one's name. It has one name then, as a file that is changed in place must.
+func (s *Store) MoveCached(from, to Key) error {
 	path := s.cachedPath(to)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -172,8 +172,9 @@ func (s *Store) CopyCached(from, to Key) error {
 		return err
 	}
 	info, err := os.Lstat(path)
-	if err == nil {
-		s.added(to, info.Size())
+	if err != nil {
+		return err
 	}
-	return err
+	s.added(to, info.Size())
+	return s.DropCached(from)
 }

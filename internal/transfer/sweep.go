@@ -323,7 +323,7 @@ func (w *sweep) reupload(k index.Known) error {
 	if err := t.Index.Replace(k.UUID, e); err != nil {
 		return err
 	}
-	if err := t.Blobs.CopyCached(blob.Key{UUID: k.UUID}, blob.Key{UUID: e.UUID}); err != nil {
+	if err := t.Blobs.MoveCached(blob.Key{UUID: k.UUID}, blob.Key{UUID: e.UUID}); err != nil {
 		t.Log.WithError(err).Debug("the renewed entity is not cached; it is fetched when it is read")
 	}
 	if k.Image {
