@@ -103,7 +103,7 @@ func (w *sweep) keepOld() error {
 // that which was sent again has.
 func (w *sweep) isElsewhere(k index.Known) bool {
 	other, ok, err := w.t.Index.ByDigest(k.Digest, k.Restricted())
-	return err == nil && ok && other.UUID != k.UUID && !w.t.doubtful(other)
+	return !k.Digest.IsZero() && err == nil && ok && other.UUID != k.UUID && !w.t.doubtful(other)
 }
 
 // How soon the service is asked again for what it said it had forgotten, and
