@@ -165,7 +165,7 @@ func openOn(db *database, dir string, o Options) (_ *Index, err error) {
 	if err := ix.forgetOrphans(); err != nil {
 		return nil, errors.Join(err, s.closeSegments())
 	}
-	if r := ix.recovery; len(r.SetAside) > 0 || r.HalfHead {
+	if r := ix.recovery; len(r.SetAside) > 0 || r.HalfHead || r.Impossible > 0 {
 		if err := ix.doubt(); err != nil {
 			return nil, errors.Join(err, s.closeSegments())
 		}

@@ -217,12 +217,24 @@ func (s *strays) add(id index.StagedID) {
 		s.unwanted = append(s.unwanted, id)
 		return
 	}
+	path := c.doubtfulPath(id)
 	c.addNote(StagedStray, func() (string, error) {
 		const why = "no record names it: it may have been lost"
-		to, err := c.blobs.Rescue(c.blobs.StagedPath(uint64(id)), blob.Lost{Why: why})
+		to, err := c.blobs.Rescue(c.blobs.StagedPath(uint64(id)), blob.Lost{Path: path, Why: why})
 		return "it is kept as " + to, err
 	}, "staged content %d belongs to no file, and nothing says that it was given up", id)
 	c.found[len(c.found)-1].Note = false
+}
+
+// doubtfulPath is the path that a dropped record gives a staged content, if
+// the index found one when it was opened.
+func (c *diskCheck) doubtfulPath(id index.StagedID) string {
+	for _, d := range c.index.Recovery().Doubtful {
+		if d.Staged == id {
+			return d.Path
+		}
+	}
+	return ""
 }
 
 // kept tells whether the bytes are here as well as a copy of an entity that
