@@ -106,6 +106,29 @@ func (m *machine) spoil(path string, durable int64) {
 	}
 }
 
+// TestPowerThatTookAllHeaders: when none of the segments since the last commit
+// has a byte left, none can tell of which start of the machine it is.
+func TestPowerThatTookAllHeaders(t *testing.T) {
+	for what, left := range map[string]int{"empty": 0, "zeroes": 300} {
+		m := newMachine(t, 1)
+		m.start()
+		m.change(1)
+		m.commit()
+		want := tree(t, m.ix)
+		to := copyDir(t, m.dir)
+		noError(t, m.ix.Close())
+		for _, n := range []uint64{2, 3} {
+			noError(t, os.WriteFile(segmentPath(to, n), make([]byte, left), 0o600))
+		}
+		m.dir = to
+		m.start()
+		if got := tree(t, m.ix); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+		noError(t, m.ix.Close())
+	}
+}
+
 // TestPowerLoss: after each loss the index is as it was at some moment not
 // before the last sync, and every staged content that it names was synced.
 func TestPowerLoss(t *testing.T) {

@@ -260,10 +260,16 @@ func needed(segments []*readSegment, applied uint64) []*readSegment {
 // missing, and tells whether it may be missing.
 func (p *replay) chain(segments []*readSegment, bootID string, applied uint64) (all []record, err error) {
 	var durable uint64
+	headless := 0
 	for _, r := range segments {
 		durable = max(durable, r.durable)
+		if r.headless {
+			headless++
+		}
 		p.found.PowerLoss = p.found.PowerLoss || !r.headless && r.bootID != bootID
 	}
+	// A killed process leaves no more than its last segment without a header.
+	p.found.PowerLoss = p.found.PowerLoss || headless > 1 && headless == len(segments)
 	want := applied + 1
 	for i, r := range segments {
 		if r.err != nil {
