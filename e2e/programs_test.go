@@ -69,7 +69,7 @@ git clone -q . ../clone; cd ../clone; test "$(git log --oneline | wc -l)" = 3; g
 test "$(sqlite3 db 'pragma integrity_check; select sum(x) from t')" = "ok
 5"`,
 		"sed":        `cd "$D"; printf 'a\nb\n' >text; sed -i s/a/c/ text; test "$(head -1 text)" = c`,
-		"vim":        `cd "$D"; printf 'a\n' >v; vim.tiny -Nu NONE -es -c 's/a/changed/' -c wq v </dev/null; test "$(cat v)" = changed`,
+		"vim":        `cd "$D"; printf 'a\n' >v; vim.tiny -Nu NONE -es -c 's/a/changed/' -c wq v </dev/null || { echo "vim: $?"; ls -la; od -c v; exit 1; }; test "$(cat v)" = changed`,
 		"dpkg's way": `cd "$D"; echo one >c; echo two >c.dpkg-new; ln c c.dpkg-tmp; sync c.dpkg-new; mv c.dpkg-new c; rm c.dpkg-tmp; test "$(cat c)" = two`,
 		"coreutils": `cd "$D"; head -c 300000 /dev/urandom >r; cp --reflink=auto r r2; cp --sparse=always r r3; install -m 751 r r4; dd if=r of=r5 conv=fsync bs=4k status=none
 split -b 65536 r part-; cat part-* | cmp - r; for i in 2 3 4 5; do cmp r r$i; done; test "$(stat -c %a r4)" = 751; truncate -s 100 r5; cmp -n 100 r r5; shred -u r5; sort -o r2 r2; tac r3 >r6`,

@@ -69,8 +69,9 @@ func use(t *testing.T, ix *Index, told func(error)) {
 	list, err := ix.ReadDir(Root, "", 0)
 	told(err)
 	for _, d := range list {
-		_, err := ix.Paths(d.Inode.Ino)
-		told(err)
+		if _, err := ix.Paths(d.Inode.Ino); !errors.Is(err, syscall.ENOENT) { // a byte inside of a key is seen by Check alone
+			told(err)
+		}
 	}
 	_, err = ix.HistoryBelow("/")
 	told(err)
