@@ -27,7 +27,9 @@ var errnoOf = []struct {
 	{transfer.ErrPlanLimit, syscall.EDQUOT},
 	{transfer.ErrForbidden, syscall.EACCES},
 	{transfer.ErrUnauthorized, syscall.EACCES},
-	{transfer.ErrThrottled, syscall.EAGAIN},
+	// EAGAIN would say it as well, but Go's programs (rclone, restic) wait at it
+	// for what poll(2) tells of the file: nothing, for ever.
+	{transfer.ErrThrottled, syscall.EBUSY},
 	{transfer.ErrUnavailable, syscall.EHOSTUNREACH},
 	{transfer.ErrMalformed, syscall.EIO},
 }
