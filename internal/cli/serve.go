@@ -18,7 +18,7 @@ import (
 type serveOptions struct {
 	listen, data, org, app string
 	tlsCert, tlsKey        string
-	maxSize                byteSize
+	maxSize, quota         byteSize
 	expireAfter            time.Duration
 	rps                    float64
 	historyRPM             int
@@ -55,6 +55,7 @@ address. The app's own credentials are in a file (0600) in the data directory.`,
 	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate `file` (PEM), for https")
 	f.StringVar(&o.tlsKey, "tls-key", "", "its key's `file` (PEM)")
 	f.Var(&o.maxSize, "max-size", "largest file taken")
+	f.Var(&o.quota, "quota", "most that all files may take; 0 is any number")
 	f.DurationVar(&o.expireAfter, "expire-after", 0, "age at which files expire; 0 is never")
 	f.Float64Var(&o.rps, "rps", 0, "requests a second that are let through; 0 is any number")
 	f.IntVar(&o.historyRPM, "history-rpm", 0, "calls a minute for the message history; 0 is any number")
@@ -80,7 +81,7 @@ func (o *serveOptions) config(cmd *cobra.Command) (service.Config, error) {
 	}
 	log := newLogger(cmd.ErrOrStderr(), o.logLevel.value)
 	return service.Config{Dir: o.data, Org: o.org, App: o.app, Listen: o.listen, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
-		MaxSize: int64(o.maxSize), ExpireAfter: o.expireAfter, RPS: o.rps, HistoryRPM: o.historyRPM, Faults: faults,
+		MaxSize: int64(o.maxSize), Quota: int64(o.quota), ExpireAfter: o.expireAfter, RPS: o.rps, HistoryRPM: o.historyRPM, Faults: faults,
 		Closed: o.registration.value == "closed", Origins: o.cors, FalseIsOpen: o.falseIsOpen,
 		Log: logrus.NewEntry(log)}, nil
 }

@@ -38,7 +38,14 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request) *failure {
 	if f := form.rest(); f != nil {
 		return f
 	}
-	return s.accept(w, r, content, s.newRecord(r, form, content.size, name))
+	if !s.quota.take(content.size) {
+		return errPlan
+	}
+	f = s.accept(w, r, content, s.newRecord(r, form, content.size, name))
+	if f != nil {
+		s.quota.give(content.size)
+	}
+	return f
 }
 
 func (s *Service) newRecord(r *http.Request, form *form, size int64, name string) fileRecord {

@@ -123,13 +123,18 @@ func (s *store) scan(bucket, from []byte, dead func(k, v []byte) bool) (doomed [
 // remove removes those records that are still dead: a file may have got more
 // time since they were looked at.
 func (s *store) remove(bucket []byte, keys [][]byte, dead func(k, v []byte) bool) (removed [][]byte, err error) {
+	var freed int64
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucket)
 		for _, k := range keys {
-			if v := b.Get(k); v == nil || !dead(k, v) {
+			v := b.Get(k)
+			if v == nil || !dead(k, v) {
 				continue
 			}
 			removed = append(removed, k)
+			if bytes.Equal(bucket, bucketFiles) {
+				freed += sizeIn(v)
+			}
 			if err := b.Delete(k); err != nil {
 				return err
 			}
@@ -142,6 +147,9 @@ func (s *store) remove(bucket []byte, keys [][]byte, dead func(k, v []byte) bool
 		}
 		return nil
 	})
+	if err == nil && freed > 0 {
+		s.freed(freed)
+	}
 	return removed, err
 }
 

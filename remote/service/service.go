@@ -32,6 +32,7 @@ type Config struct {
 	TLSKey   string
 
 	MaxSize     int64         // bytes a file; 0 is entity.MaxSize
+	Quota       int64         // bytes of all files, beyond which uploads are refused; 0 is no bound
 	ExpireAfter time.Duration // files are forgotten after; 0 is never
 	RPS         float64       // requests a second an app; 0 is no limit
 	Lifetime    bool          // answer the lifetime call, as where it is bought
@@ -56,6 +57,7 @@ var ErrInUse = errors.New("the service's data is in use by another process")
 type Service struct {
 	Config
 	store   *store
+	quota   quota
 	creds   credentials
 	appID   entity.UUID
 	base    string
@@ -131,7 +133,10 @@ func Start(c Config) (*Service, error) {
 	if s.store, err = openStore(c.Dir); err != nil {
 		return nil, err
 	}
-	if err = s.loadCredentials(); err == nil {
+	if err = s.countQuota(); err == nil {
+		err = s.loadCredentials()
+	}
+	if err == nil {
 		err = s.listen()
 	}
 	if err != nil {

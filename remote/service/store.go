@@ -53,8 +53,9 @@ var kinds = []string{"files", "thumbs"}
 
 // store is the disk's part: large contents as files, the rest in bbolt.
 type store struct {
-	db  *bbolt.DB
-	dir string
+	db    *bbolt.DB
+	dir   string
+	freed func(bytes int64) // told of files that were removed
 }
 
 func openStore(dir string) (*store, error) {
@@ -76,7 +77,7 @@ func openStore(dir string) (*store, error) {
 	}
 	// Batches wait for company; with few clients more than a moment is lost.
 	db.MaxBatchDelay = time.Millisecond
-	s := &store{db, dir}
+	s := &store{db, dir, func(int64) {}}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bucketFiles, bucketSmall, bucketUsers, bucketTokens, bucketMessages} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
