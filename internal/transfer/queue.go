@@ -54,14 +54,20 @@ func (u *uploader) tell() {
 	u.news = make(chan struct{})
 }
 
-// stays has j looked at again once its name keeps it here no more.
-func (u *uploader) stays(j *job, left time.Duration) {
+// stays has j looked at again once its name keeps it here no more. It is false,
+// and j due as it was, where j was woken since the attempt began: its name may
+// be another by now.
+func (u *uploader) stays(j *job, left time.Duration) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if j.again {
+		return false
+	}
 	j.due = time.Time{}
 	if left != Forever {
 		j.due = time.Now().Add(left)
 	}
+	return true
 }
 
 // idle tells whether nothing is being sent or about to be; news is closed once

@@ -59,9 +59,10 @@ func (t *Transfer) attempt(j *job) (outcome, error) {
 		return retry, err
 	case name == "":
 		return sent, nil
-	case left > 0:
-		t.uploads.stays(j, left)
+	case left > 0 && t.uploads.stays(j, left):
 		return stays, nil
+	case left > 0:
+		return stopped, nil
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
@@ -98,8 +99,8 @@ func (t *Transfer) finish(j *job, what outcome, err error) {
 	u.mu.Lock()
 	u.running--
 	j.running, j.cancel, j.err = false, nil, err
-	j.local = what == stays
 	again := j.again
+	j.local = what == stays && !again
 	switch what {
 	case sent, refused:
 		j.attempts = 0

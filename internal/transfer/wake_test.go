@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,4 +51,43 @@ func waitsForLock(fn string) bool {
 		}
 	}
 	return false
+}
+
+// TestARenameBesideAnAttemptKeepsItsUpload: an attempt that read the temporary
+// name of a file must not put its upload off once the file has its last name.
+func TestARenameBesideAnAttemptKeepsItsUpload(t *testing.T) {
+	ix, err := index.Open(t.TempDir(), index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close()
+	in, err := ix.Create(index.Root, ".f.Ab12Cd", index.NewInode{Mode: syscall.S_IFREG | 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ix.SetContent(in.Ino, index.Content{Staged: ix.NextStaged(), Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	var x *Transfer
+	rename := sync.OnceFunc(func() { // as rsync does, now that the name was read
+		if _, err := ix.Rename(index.Root, ".f.Ab12Cd", index.Root, "f", 0); err != nil {
+			t.Error(err)
+		}
+		x.Wake(in.Ino)
+	})
+	x = New(Config{Index: ix, LocalOnly: func(name string) time.Duration {
+		rename()
+		if name == "f" {
+			return 0
+		}
+		return time.Hour
+	}})
+	u := &x.uploads
+	u.add(in.Ino, time.Now())
+	j := u.next(t.Context())
+	what, err := x.attempt(j)
+	x.finish(j, what, err)
+	if len(u.due) != 1 || time.Until(u.due[0].due) > time.Minute || j.local {
+		t.Errorf("outcome %d, %d due, in %v, local %v", what, len(u.due), time.Until(j.due), j.local)
+	}
 }
