@@ -125,3 +125,20 @@ func TestEmbeddedServiceLasts(t *testing.T) {
 	r.signal(syscall.SIGINT)
 	r.wait(ok, "")
 }
+
+// TestServeWarnsOfPlainHTTP beyond this machine.
+func TestServeWarnsOfPlainHTTP(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.start(command, "serve", "--listen", "0.0.0.0:0", "--data", p.path("served"))
+	p.eventuallySaid(r, "Ctrl-C")
+	r.signal(syscall.SIGTERM)
+	r.wait(ok, "warning: plain http beyond this machine")
+	r = p.start(command, "serve", "--listen", "127.0.0.1:0", "--data", p.path("served"))
+	p.eventuallySaid(r, "Ctrl-C")
+	r.signal(syscall.SIGTERM)
+	r.wait(ok, "")
+	if strings.Contains(r.said.String(), "warning") {
+		t.Errorf("it warns on loopback:\n%s", r.said.String())
+	}
+}

@@ -2,8 +2,10 @@ package service_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"chatfs/remote/service"
 )
@@ -129,5 +131,47 @@ func TestFormsAreBounded(t *testing.T) {
 	}
 	if n := s.Counts().Uploads; n != 0 {
 		t.Errorf("%d were taken", n)
+	}
+}
+
+// TestDrippingClientIsLeft: who sends a byte now and then, never too late for one,
+// would hold a connection for ever.
+func TestDrippingClientIsLeft(t *testing.T) {
+	f := start(t, func(c *service.Config) { c.Patience = 200 * time.Millisecond })
+	conn := f.dial()
+	began := time.Now()
+	left := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, conn) // its answer, then the end
+		left <- err
+	}()
+	drip := time.NewTicker(50 * time.Millisecond)
+	defer drip.Stop()
+	for sent := 0; sent < 400; sent++ {
+		select {
+		case <-left:
+			// Twice the patience, and a second for each KiB that came: 570 bytes.
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it was left after %v", took)
+			}
+			return
+		case <-drip.C:
+			_, _ = conn.Write([]byte("x"))
+		}
+	}
+	t.Error("it could send all, at 20 bytes a second")
+}
+
+// TestUnknownUserCostsTheSame: the time of the answer does not tell who is
+// registered, as the password is checked in either case.
+func TestUnknownUserCostsTheSame(t *testing.T) {
+	f := start(t)
+	f.sh(`curl -sS $BASE/users -d '{"username":"ann","password":"pw"}'`)
+	for _, user := range []string{"ann", "nobody"} {
+		before := f.service.Counts().Passwords
+		f.sh(`curl -sS $BASE/token -d '{"grant_type":"password","username":"` + user + `","password":"wrong"}'`)
+		if n := f.service.Counts().Passwords - before; n != 1 {
+			t.Errorf("%s: %d passwords were checked, want 1", user, n)
+		}
 	}
 }

@@ -83,6 +83,7 @@ type Service struct {
 // Counts are what has been asked for since Start.
 type Counts struct {
 	Requests, Tokens, Uploads, Downloads, Thumbnails int
+	Passwords                                        int // that were checked
 	Leaks                                            int // requests with credentials that followed a redirect to another host
 	Faults                                           map[string]int
 }
