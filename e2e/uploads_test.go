@@ -25,7 +25,7 @@ func TestRsyncUploadsOnceUnderTheFinalName(t *testing.T) {
 	}
 	v.sh(`for f in in/*; do echo more >>$f; done; rsync -a --append in/ "$D"/plain/; diff -r in "$D"/plain`)
 	v.wantUploads("rsync --append", all...)
-	v.sh(change + `(timeout -s INT 0.3 rsync -a --partial --bwlimit=500 in/ "$D"/part/ || true); rsync -a --partial in/ "$D"/part/; diff -r in "$D"/part`)
+	v.sh(change + `(timeout -s INT 0.3 rsync -a --partial --bwlimit=500 in/ "$D"/part/ || true); rm -f "$D"/part/.f?.*; rsync -a --partial in/ "$D"/part/; diff -r in "$D"/part`) // rsync may leave its temporary file, on any disk
 	v.sync()
 }
 
