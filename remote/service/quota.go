@@ -9,7 +9,7 @@ import (
 
 // A quota bounds what the files that a service keeps take together, in bytes.
 type quota struct {
-	most int64 // 0 is no bound, and nothing is counted
+	most int64 // 0 is no bound
 
 	mu   sync.Mutex
 	used int64
